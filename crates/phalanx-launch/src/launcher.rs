@@ -1,0 +1,278 @@
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Error, Family, Mpi, Result, inherited, settings::Environment};
+
+/// Variable by which a user names the launcher.
+const OVERRIDE: &str = "PHALANX_MPIEXEC";
+
+/// A program that starts MPI jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    path: PathBuf,
+    family: Family,
+    version: String,
+}
+
+impl Launcher {
+    /// The launcher of the installation that `mpi` belongs to.
+    ///
+    /// The one named in `PHALANX_MPIEXEC` is taken as it is. Otherwise the `bin` folders around the
+    /// library are searched from the inside out, then `PATH`. A candidate counts when its
+    /// `--version` says that it is of the library's family.
+    ///
+    /// # Errors
+    /// When there is none; the text lists what was looked at.
+    pub fn of(mpi: &Mpi) -> Result<Launcher> {
+        let chosen = env::var_os(OVERRIDE).filter(|path| !path.is_empty());
+        if let Some(path) = chosen {
+            return Self::chosen(Path::new(&path), mpi);
+        }
+        let mut tried = Vec::new();
+        for path in candidates(mpi, &env::var_os("PATH").unwrap_or_default()) {
+            match Self::ask(&path) {
+                Ok(launcher) if suits(launcher.family, mpi.family()) => return Ok(launcher),
+                Ok(launcher) => tried.push((path, format!("it belongs to {launcher}"))),
+                Err(why) => tried.push((path, why)),
+            }
+        }
+        Err(Error::no_launcher(mpi, tried))
+    }
+
+    fn chosen(path: &Path, mpi: &Mpi) -> Result<Launcher> {
+        let verdict = match Self::ask(path) {
+            Ok(launcher) if suits(launcher.family, mpi.family()) => return Ok(launcher),
+            Ok(launcher) => format!("named in {OVERRIDE}, but it belongs to {launcher}"),
+            Err(why) => format!("named in {OVERRIDE}, but {why}"),
+        };
+        Err(Error::no_launcher(mpi, vec![(path.to_owned(), verdict)]))
+    }
+
+    /// The launcher at `path`, which is asked what it is.
+    ///
+    /// # Errors
+    /// When it is not a launcher of a family that is known here.
+    pub fn at(path: impl AsRef<Path>) -> Result<Launcher> {
+        let path = path.as_ref();
+        Self::ask(path).map_err(|why| Error::not_a_launcher(path, why))
+    }
+
+    /// Asks the program at `path` which launcher it is.
+    ///
+    /// # Errors
+    /// With a phrase that says why it is none.
+    fn ask(path: &Path) -> std::result::Result<Launcher, String> {
+        let mut command = Command::new(path);
+        for name in inherited::to_remove(&Environment::current()) {
+            command.env_remove(name);
+        }
+        let output = command
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("it does not run: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (family, version) =
+            parse_version(&text).ok_or("its --version names no MPI that is known here")?;
+        Ok(Launcher {
+            path: path.to_owned(),
+            family,
+            version,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The family of libraries whose programs it starts.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Its version, for example `4.1.4`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// First number of the version, 0 when it cannot be read.
+    pub fn major(&self) -> u32 {
+        self.version
+            .split('.')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(family: Family, version: &str) -> Launcher {
+        Launcher {
+            path: "mpiexec".into(),
+            family,
+            version: version.into(),
+        }
+    }
+}
+
+impl fmt::Display for Launcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, self.version)
+    }
+}
+
+/// Intel MPI has MPICH's start-up protocol, so that Hydra starts its programs too.
+fn suits(launcher: Family, library: Family) -> bool {
+    launcher == library || (launcher == Family::Mpich && library == Family::IntelMpi)
+}
+
+/// Names under which launchers of the family are installed, the unmistakable ones first: where two
+/// families share /usr/bin, plain `mpiexec` is whichever the administrator prefers.
+fn names(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::OpenMpi => &[
+            "mpiexec.openmpi",
+            "mpirun.openmpi",
+            "mpiexec",
+            "mpirun",
+            "orterun",
+        ],
+        Family::Mpich => &[
+            "mpiexec.mpich",
+            "mpiexec.hydra",
+            "mpirun.mpich",
+            "mpiexec",
+            "mpirun",
+        ],
+        Family::IntelMpi => &["mpiexec.hydra", "mpiexec", "mpirun"],
+    }
+}
+
+/// Existing programs that may be the launcher, the most likely first.
+fn candidates(mpi: &Mpi, path: &OsStr) -> Vec<PathBuf> {
+    let beside = mpi.prefixes().into_iter().map(|prefix| prefix.join("bin"));
+    let mut found: Vec<PathBuf> = Vec::new();
+    for folder in beside.chain(env::split_paths(path)) {
+        for name in names(mpi.family()) {
+            let candidate = folder.join(name);
+            if is_program(&candidate) && !found.contains(&candidate) {
+                found.push(candidate);
+            }
+        }
+    }
+    found
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
+/// Family and version from what `--version` prints.
+fn parse_version(text: &str) -> Option<(Family, String)> {
+    let first = text.lines().next()?;
+    if text.contains("Intel(R) MPI Library") {
+        let version = number_after(text, "Version ")?;
+        Some((Family::IntelMpi, version))
+    } else if ["OpenRTE", "Open MPI", "PRRTE"]
+        .iter()
+        .any(|mark| first.contains(mark))
+    {
+        Some((Family::OpenMpi, number_after(first, ") ")?))
+    } else if text.contains("HYDRA build details") {
+        Some((Family::Mpich, number_after(text, "Version:")?))
+    } else {
+        None
+    }
+}
+
+fn number_after(text: &str, mark: &str) -> Option<String> {
+    let rest = text.split_once(mark)?.1.trim_start();
+    let end = rest
+        .find(|c: char| c.is_whitespace() || c == ',')
+        .unwrap_or(rest.len());
+    (end > 0).then(|| rest[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_all_launchers_are_read() {
+        let read = |text: &str| {
+            let (family, version) = parse_version(text)?;
+            Some((family, version))
+        };
+        let is = |family, version: &str| Some((family, version.to_owned()));
+        assert_eq!(
+            read("mpiexec (OpenRTE) 4.1.4\n\nReport bugs to http://www.open-mpi.org/"),
+            is(Family::OpenMpi, "4.1.4")
+        );
+        assert_eq!(
+            read("mpiexec (Open MPI) 5.0.11\n"),
+            is(Family::OpenMpi, "5.0.11")
+        );
+        assert_eq!(
+            read("prterun (PRRTE) 3.0.11\n"),
+            is(Family::OpenMpi, "3.0.11")
+        );
+        assert_eq!(
+            read("HYDRA build details:\n    Version:                                 5.0.2\n"),
+            is(Family::Mpich, "5.0.2")
+        );
+        assert_eq!(
+            read("Intel(R) MPI Library for Linux* OS, Version 2021.19 Build 20260101 (id: 1)\n"),
+            is(Family::IntelMpi, "2021.19")
+        );
+        assert_eq!(read("bash 5.2\n"), None);
+        assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn candidates_beside_the_library_come_before_those_on_path() {
+        let folder = env::temp_dir().join(format!("phalanx-launcher-{}", std::process::id()));
+        let program = |path: &str| {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "#!/bin/sh\necho 'mpiexec (OpenRTE) 4.1.4'\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let inner = program("opt/bin/mpiexec");
+        let outer = program("path/mpiexec");
+        fs::write(folder.join("path/mpirun"), "not a program").unwrap();
+        let library = folder.join("opt/lib/libmpi.so.40");
+        let mpi = Mpi::for_test(Family::OpenMpi, library.to_str().unwrap());
+        let found = candidates(&mpi, folder.join("path").as_os_str());
+        let ours: Vec<_> = found
+            .iter()
+            .filter(|path| path.starts_with(&folder))
+            .collect();
+        assert_eq!(ours, [&inner, &outer]);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_missing_launcher_is_an_error_that_says_what_to_install() {
+        let mpi = Mpi::for_test(Family::OpenMpi, "/opt/x/lib/libmpi.so.40");
+        let tried = vec![(
+            "/usr/bin/mpiexec".into(),
+            "it belongs to MPICH 4.0.2".into(),
+        )];
+        let error = Error::no_launcher(&mpi, tried);
+        assert!(error.is_no_launcher());
+        let text = error.to_string();
+        for part in [
+            "/opt/x/lib/libmpi.so.40",
+            "it belongs to MPICH 4.0.2",
+            "apt install",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

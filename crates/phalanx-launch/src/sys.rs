@@ -1,0 +1,88 @@
+//! The few system calls that std does not offer. All `unsafe` of this crate is here.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+pub(crate) use libc::{SIGKILL, SIGTERM};
+
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+pub(crate) fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: kill takes two integers; a process that is gone is an error value.
+    check(unsafe { libc::kill(pid as libc::pid_t, signal) })
+}
+
+/// Waits for an exclusive lock on `file`. It ends with the last descriptor of this open file, at
+/// the latest when the process dies.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    loop {
+        // SAFETY: the descriptor is open for as long as `file` lives.
+        match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Like [`lock`], but says `false` at once when somebody else holds it.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open for as long as `file` lives.
+    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this process may read another one's memory directly, tried on itself: containers that
+/// filter the call refuse it even there.
+pub(crate) fn cross_memory_allowed() -> bool {
+    let source = [0u8; 1];
+    let mut target = [0u8; 1];
+    let remote = libc::iovec {
+        iov_base: source.as_ptr() as *mut _,
+        iov_len: 1,
+    };
+    let local = libc::iovec {
+        iov_base: target.as_mut_ptr().cast(),
+        iov_len: 1,
+    };
+    // SAFETY: both vectors describe one byte that is alive during the call; the remote one is only
+    // read.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+    read == 1
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_file_is_refused_to_a_second_opener_until_closed() {
+        let path = std::env::temp_dir().join(format!("phalanx-lock-{}", std::process::id()));
+        let first = File::create(&path).unwrap();
+        let second = File::create(&path).unwrap();
+        lock(&first).unwrap();
+        assert!(!try_lock(&second).unwrap());
+        drop(first);
+        assert!(try_lock(&second).unwrap());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn probing_cross_memory_does_not_crash() {
+        let _ = cross_memory_allowed();
+    }
+}

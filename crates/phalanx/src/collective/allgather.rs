@@ -1,0 +1,220 @@
+//! Allgather: all to all, the same for everybody.
+
+use std::panic::Location;
+
+use super::PerRank;
+use super::layout::{OwnedLayout, one_for_each, total};
+use crate::comm::Comm;
+use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::collective::{self, Form, Input};
+use crate::record::{ALLGATHER, ALLGATHERV, Call, IALLGATHER, IALLGATHERV};
+use crate::request::{Request, start_collective};
+
+impl Comm {
+    /// Collects as many elements from every rank on every rank, in the order of the ranks. Collective;
+    /// every rank gives the same number of elements.
+    ///
+    /// # Errors
+    /// What the MPI library reports.
+    ///
+    /// MPI: `MPI_Allgather`, MPI-4.1 section 6.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ranks = world.allgather(&world.rank())?;
+    /// assert_eq!(ranks, (0..world.size()).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allgather<B: Buffer + ?Sized>(&self, data: &B) -> Result<Vec<B::Element>> {
+        let call = self.call(&ALLGATHER, Location::caller());
+        let mut all = zeros(data.elements().len().saturating_mul(self.size()));
+        let send = Input::View(data.view()?);
+        collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut all)?)?;
+        Ok(all)
+    }
+
+    /// [`allgather`](Comm::allgather) into a buffer.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if the buffer does not hold as many elements for
+    /// each rank.
+    ///
+    /// MPI: `MPI_Allgather`, MPI-4.1 section 6.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mut all = vec![0; 2 * world.size()];
+    /// world.allgather_into(&[world.rank(), 7], &mut all)?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn allgather_into<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        buffer: &mut [B::Element],
+    ) -> Result<()> {
+        let call = self.call(&ALLGATHER, Location::caller());
+        let send = Input::View(data.view()?);
+        collective::allgather(&call, Form::Blocking, send, view_of_mut(buffer)?)
+    }
+
+    /// [`allgather`](Comm::allgather) in one buffer, in which this rank's part lies in its place.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if the ranks cannot share the buffer evenly.
+    ///
+    /// MPI: `MPI_Allgather` with `MPI_IN_PLACE`, MPI-4.1 section 6.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mut all = vec![0; world.size()];
+    /// all[world.rank()] = world.rank();
+    /// world.allgather_in_place(&mut all)?;
+    /// assert_eq!(all, (0..world.size()).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allgather_in_place<T: Element>(&self, buffer: &mut [T]) -> Result<()> {
+        let call = self.call(&ALLGATHER, Location::caller());
+        collective::allgather(&call, Form::Blocking, Input::InPlace, view_of_mut(buffer)?)
+    }
+
+    /// Collects any number of elements from every rank on every rank. Collective.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for more than `i32::MAX` items in all.
+    ///
+    /// MPI: `MPI_Allgather` of the lengths, then `MPI_Allgatherv`; MPI-4.1 section 6.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let all = world.allgatherv(&vec![world.rank(); world.rank()])?;
+    /// for (rank, block) in all.iter().enumerate() {
+    ///     assert_eq!(block, vec![rank; rank]);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allgatherv<B: Buffer + ?Sized>(&self, data: &B) -> Result<PerRank<B::Element>> {
+        let call = self.call(&ALLGATHERV, Location::caller());
+        let mine = data.elements();
+        let mut counts = vec![0; self.size()];
+        let length = [mine.len()];
+        let send = Input::View(view_of(&length)?);
+        collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut counts)?)?;
+        let mut all = zeros(total(&call, &counts)?);
+        let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
+        let (send, recv) = (Input::View(view_of(mine)?), view_of_mut(&mut all)?);
+        collective::allgatherv(&call, Form::Blocking, send, recv, layout.borrow())?;
+        per_rank(&call, all, counts)
+    }
+
+    /// [`allgatherv`](Comm::allgatherv) into a buffer, with the number of elements of each rank: one
+    /// MPI call.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if counts, buffer and data do not fit each other.
+    ///
+    /// MPI: `MPI_Allgatherv`, MPI-4.1 section 6.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let counts: Vec<usize> = (0..world.size()).collect();
+    /// let mut all = vec![0; counts.iter().sum()];
+    /// world.allgatherv_into(&vec![1; world.rank()], &mut all, &counts)?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allgatherv_into<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        buffer: &mut [B::Element],
+        counts: &[usize],
+    ) -> Result<()> {
+        let call = self.call(&ALLGATHERV, Location::caller());
+        one_for_each(&call, counts, buffer.len())?;
+        let layout = OwnedLayout::of::<B::Element>(&call, counts)?;
+        let (send, recv) = (Input::View(data.view()?), view_of_mut(buffer)?);
+        collective::allgatherv(&call, Form::Blocking, send, recv, layout.borrow())
+    }
+
+    /// Starts an [`allgather`](Comm::allgather). Collective.
+    ///
+    /// # Errors
+    /// As [`allgather`](Comm::allgather).
+    ///
+    /// MPI: `MPI_Iallgather`, MPI-4.1 section 6.12.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ranks = world.iallgather(world.rank())?.wait()?;
+    /// assert_eq!(ranks, (0..world.size()).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn iallgather<B>(&self, data: B) -> Result<Request<Vec<B::Element>>>
+    where
+        B: Buffer + Send + 'static,
+    {
+        let call = self.call(&IALLGATHER, Location::caller());
+        let all = zeros(data.elements().len().saturating_mul(self.size()));
+        let begin = |(data, all): &mut (B, Vec<B::Element>), form: Form<'_>| {
+            collective::allgather(&call, form, Input::View(data.view()?), view_of_mut(all)?)
+        };
+        start_collective(self, &call, (data, all), begin, |(_, all), _, _| Ok(all))
+    }
+
+    /// Starts an [`allgatherv`](Comm::allgatherv) with the number of elements of each rank. Collective.
+    ///
+    /// # Errors
+    /// As [`allgatherv_into`](Comm::allgatherv_into).
+    ///
+    /// MPI: `MPI_Iallgatherv`, MPI-4.1 section 6.12.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let counts: Vec<usize> = (0..world.size()).collect();
+    /// let all = world.iallgatherv(vec![2.5; world.rank()], counts)?.wait()?;
+    /// assert_eq!(all[world.rank()].len(), world.rank());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn iallgatherv<B>(
+        &self,
+        data: B,
+        counts: Vec<usize>,
+    ) -> Result<Request<PerRank<B::Element>>>
+    where
+        B: Buffer + Send + 'static,
+    {
+        let call = self.call(&IALLGATHERV, Location::caller());
+        let elements = total(&call, &counts)?;
+        one_for_each(&call, &counts, elements)?;
+        let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
+        let storage = (data, zeros(elements), layout);
+        let begin = |(data, all, layout): &mut (B, Vec<B::Element>, OwnedLayout),
+                     form: Form<'_>| {
+            let (send, recv) = (Input::View(data.view()?), view_of_mut(all)?);
+            collective::allgatherv(&call, form, send, recv, layout.borrow())
+        };
+        start_collective(self, &call, storage, begin, |(_, all, _), _, call| {
+            per_rank(call, all, counts)
+        })
+    }
+}
+
+/// Elements and their counts, which add up because the buffer was made from them.
+pub(super) fn per_rank<T>(call: &Call<'_>, data: Vec<T>, counts: Vec<usize>) -> Result<PerRank<T>> {
+    PerRank::from_flat(data, counts)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidLength, call, "the counts do not add up"))
+}

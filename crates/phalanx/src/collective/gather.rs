@@ -1,0 +1,288 @@
+//! Gather: all to one rank.
+
+use std::panic::Location;
+
+use super::PerRank;
+use super::allgather::per_rank;
+use super::layout::{OwnedLayout, one_for_each, total};
+use crate::comm::Comm;
+use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
+use crate::error::Result;
+use crate::raw::collective::{self, Form, Input};
+use crate::record::{Call, GATHER, GATHERV, IGATHER, IGATHERV};
+use crate::request::{Request, start_collective};
+
+impl Comm {
+    /// Collects as many elements from every rank at the root, in the order of the ranks. `Some` on the
+    /// root alone. Collective; every rank gives the same number of elements.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](crate::ErrorKind::InvalidRoot), and what the MPI library reports.
+    ///
+    /// MPI: `MPI_Gather`, MPI-4.1 section 6.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// if let Some(squares) = world.gather(&(world.rank() * world.rank()), 0)? {
+    ///     assert_eq!(squares, (0..world.size()).map(|rank| rank * rank).collect::<Vec<_>>());
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gather<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        root: usize,
+    ) -> Result<Option<Vec<B::Element>>> {
+        let call = self.call(&GATHER, Location::caller()).root(root);
+        let mut gathered = self.room_at_root(data.elements().len(), root);
+        self.gather_at(&call, data.elements(), gathered.as_deref_mut(), root)?;
+        Ok(gathered)
+    }
+
+    /// [`gather`](Comm::gather) into a buffer of the root's, which is `Some` on the root alone.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](crate::ErrorKind::InvalidRoot); [`InvalidLength`](crate::ErrorKind::InvalidLength) if the
+    /// root's buffer does not hold as many elements for each rank.
+    ///
+    /// MPI: `MPI_Gather`, MPI-4.1 section 6.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mut all = vec![0; world.size()];
+    /// let buffer = (world.rank() == 0).then_some(&mut all[..]);
+    /// world.gather_into(&[world.rank()], buffer, 0)?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gather_into<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        buffer: Option<&mut [B::Element]>,
+        root: usize,
+    ) -> Result<()> {
+        let call = self.call(&GATHER, Location::caller()).root(root);
+        self.gather_at(&call, data.elements(), buffer, root)
+    }
+
+    /// [`gather`](Comm::gather) where the root's own part lies in its place in the buffer already.
+    /// `data` is what the other ranks give; the root's is not looked at.
+    ///
+    /// # Errors
+    /// As [`gather_into`](Comm::gather_into).
+    ///
+    /// MPI: `MPI_Gather` with `MPI_IN_PLACE`, MPI-4.1 section 6.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mut all = vec![0; world.size()];
+    /// all[0] = 7; // the root's own
+    /// let buffer = (world.rank() == 0).then_some(&mut all[..]);
+    /// world.gather_in_place(&[world.rank() + 7], buffer, 0)?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gather_in_place<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        buffer: Option<&mut [B::Element]>,
+        root: usize,
+    ) -> Result<()> {
+        let call = self.call(&GATHER, Location::caller()).root(root);
+        self.check_root(&call, root)?;
+        let send =
+            if self.rank() == root { Input::InPlace } else { Input::View(data.view()?) };
+        let recv = buffer.map(view_of_mut).transpose()?;
+        collective::gather(&call, Form::Blocking, send, recv, root)
+    }
+
+    fn gather_at<T: Element>(
+        &self,
+        call: &Call<'_>,
+        data: &[T],
+        buffer: Option<&mut [T]>,
+        root: usize,
+    ) -> Result<()> {
+        self.check_root(call, root)?;
+        let recv = buffer.map(view_of_mut).transpose()?;
+        collective::gather(call, Form::Blocking, Input::View(view_of(data)?), recv, root)
+    }
+
+    /// Room for everybody's `len` elements, on the root alone.
+    pub(super) fn room_at_root<T: Element>(&self, len: usize, root: usize) -> Option<Vec<T>> {
+        (self.rank() == root).then(|| zeros(len.saturating_mul(self.size())))
+    }
+
+    /// Collects any number of elements from every rank at the root. `Some` on the root alone.
+    /// Collective.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](crate::ErrorKind::InvalidRoot); [`Unsupported`](crate::ErrorKind::Unsupported) for more than
+    /// `i32::MAX` items in all.
+    ///
+    /// MPI: `MPI_Gather` of the lengths, then `MPI_Gatherv`; MPI-4.1 section 6.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mine = vec![world.rank(); world.rank()]; // rank 0 gives nothing
+    /// if let Some(all) = world.gatherv(&mine, 0)? {
+    ///     assert_eq!(all[world.size() - 1].len(), world.size() - 1);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gatherv<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        root: usize,
+    ) -> Result<Option<PerRank<B::Element>>> {
+        let call = self.call(&GATHERV, Location::caller()).root(root);
+        let mine = data.elements();
+        let mut counts = self.room_at_root(1, root);
+        self.gather_at(&call, &[mine.len()], counts.as_deref_mut(), root)?;
+        let mut gathered: Option<Vec<B::Element>> = match &counts {
+            Some(counts) => Some(zeros(total(&call, counts)?)),
+            None => None,
+        };
+        let room = gathered.as_deref_mut().zip(counts.as_deref());
+        self.gatherv_at(&call, mine, room, root)?;
+        Ok(gathered.zip(counts).and_then(|(data, counts)| PerRank::from_flat(data, counts)))
+    }
+
+    /// [`gatherv`](Comm::gatherv) into a buffer of the root's, with the number of elements of each
+    /// rank: one MPI call. `Some` on the root alone.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](crate::ErrorKind::InvalidRoot); [`InvalidLength`](crate::ErrorKind::InvalidLength) if counts
+    /// and buffer do not fit each other or what the root itself gives.
+    ///
+    /// MPI: `MPI_Gatherv`, MPI-4.1 section 6.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let counts: Vec<usize> = (0..world.size()).collect();
+    /// let mut all = vec![0; counts.iter().sum()];
+    /// let room = (world.rank() == 0).then_some((&mut all[..], &counts[..]));
+    /// world.gatherv_into(&vec![1; world.rank()], room, 0)?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gatherv_into<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        room: Option<(&mut [B::Element], &[usize])>,
+        root: usize,
+    ) -> Result<()> {
+        let call = self.call(&GATHERV, Location::caller()).root(root);
+        self.gatherv_at(&call, data.elements(), room, root)
+    }
+
+    fn gatherv_at<T: Element>(
+        &self,
+        call: &Call<'_>,
+        data: &[T],
+        room: Option<(&mut [T], &[usize])>,
+        root: usize,
+    ) -> Result<()> {
+        self.check_root(call, root)?;
+        let layout = match &room {
+            Some((buffer, counts)) if self.rank() == root => {
+                one_for_each(call, counts, buffer.len())?;
+                Some(OwnedLayout::of::<T>(call, counts)?)
+            }
+            _ => None,
+        };
+        let recv = match (room, &layout) {
+            (Some((buffer, _)), Some(layout)) => Some((view_of_mut(buffer)?, layout.borrow())),
+            _ => None,
+        };
+        collective::gatherv(call, Form::Blocking, view_of(data)?, recv, root)
+    }
+
+    /// Starts a [`gather`](Comm::gather). Collective.
+    ///
+    /// # Errors
+    /// As [`gather`](Comm::gather).
+    ///
+    /// MPI: `MPI_Igather`, MPI-4.1 section 6.12.3.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let gathering = world.igather(vec![world.rank()], 0)?;
+    /// let all = gathering.wait()?;
+    /// assert_eq!(all.is_some(), world.rank() == 0);
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn igather<B>(&self, data: B, root: usize) -> Result<Request<Option<Vec<B::Element>>>>
+    where
+        B: Buffer + Send + 'static,
+    {
+        let call = self.call(&IGATHER, Location::caller()).root(root);
+        self.check_root(&call, root)?;
+        let room = self.room_at_root::<B::Element>(data.elements().len(), root);
+        let begin = |(data, room): &mut (B, Option<Vec<B::Element>>), form: Form<'_>| {
+            let recv = room.as_deref_mut().map(view_of_mut).transpose()?;
+            collective::gather(&call, form, Input::View(data.view()?), recv, root)
+        };
+        start_collective(self, &call, (data, room), begin, |(_, room), _, _| Ok(room))
+    }
+
+    /// Starts a [`gatherv`](Comm::gatherv) where the root knows how much each rank gives: `counts` is
+    /// `Some` on the root alone. Collective.
+    ///
+    /// # Errors
+    /// As [`gatherv_into`](Comm::gatherv_into).
+    ///
+    /// MPI: `MPI_Igatherv`, MPI-4.1 section 6.12.3.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let counts = (world.rank() == 0).then(|| (0..world.size()).collect());
+    /// let all = world.igatherv(vec![1.0; world.rank()], counts, 0)?.wait()?;
+    /// # let _ = all;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn igatherv<B>(
+        &self,
+        data: B,
+        counts: Option<Vec<usize>>,
+        root: usize,
+    ) -> Result<Request<Option<PerRank<B::Element>>>>
+    where
+        B: Buffer + Send + 'static,
+    {
+        let call = self.call(&IGATHERV, Location::caller()).root(root);
+        self.check_root(&call, root)?;
+        let room = match counts {
+            Some(counts) if self.rank() == root => {
+                let elements = total(&call, &counts)?;
+                one_for_each(&call, &counts, elements)?;
+                let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
+                Some((zeros::<B::Element>(elements), layout, counts))
+            }
+            _ => None,
+        };
+        type Room<T> = Option<(Vec<T>, OwnedLayout, Vec<usize>)>;
+        let begin = |(data, room): &mut (B, Room<B::Element>), form: Form<'_>| {
+            let recv = match room {
+                Some((buffer, layout, _)) => Some((view_of_mut(buffer)?, layout.borrow())),
+                None => None,
+            };
+            collective::gatherv(&call, form, data.view()?, recv, root)
+        };
+        start_collective(self, &call, (data, room), begin, |(_, room), _, call| match room {
+            None => Ok(None),
+            Some((data, _, counts)) => per_rank(call, data, counts).map(Some),
+        })
+    }
+}

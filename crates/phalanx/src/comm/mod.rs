@@ -1,0 +1,313 @@
+//! Communicators and groups, and how ranks of them are addressed.
+
+mod address;
+mod create;
+mod group;
+mod interop;
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use phalanx_sys as ffi;
+
+pub(crate) use address::SourceRank;
+pub use address::{Dest, Source, Status, any, from, to};
+pub use group::{Comparison, Group};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw;
+use crate::raw::p2p::{Envelope, any_source, any_tag, null_process};
+use crate::record::{COMM_FREE, COMM_NAME, Call, Identity, Operation};
+
+/// A communicator: a group of ranks and a context of its own, in which their messages meet no others.
+///
+/// Cheap to clone (all clones are the same communicator), and free to send to other threads: a call
+/// from a thread that the granted [`Threading`](crate::Threading) level does not allow is an error.
+///
+/// MPI: chapter 7 of MPI-4.1.
+#[derive(Clone)]
+pub struct Comm {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    identity: Identity,
+    /// A duplicate for traffic of this library's own: it can never meet a user's message.
+    private: Identity,
+    /// Numbers what every rank of this communicator does in the same order.
+    sequence: AtomicU32,
+    /// Numbers what this rank sends out of band.
+    out_of_band: AtomicU32,
+}
+
+static TAG_UPPER_BOUND: AtomicI32 = AtomicI32::new(32767);
+
+/// The largest tag that a message may have (`MPI_TAG_UB`, at least 32767).
+///
+/// ```
+/// # phalanx::run(|_world| assert!(phalanx::tag_upper_bound() >= 32767));
+/// ```
+pub fn tag_upper_bound() -> i32 {
+    TAG_UPPER_BOUND.load(Ordering::Relaxed)
+}
+
+pub(crate) fn set_tag_upper_bound(tag: i32) {
+    TAG_UPPER_BOUND.store(tag, Ordering::Relaxed);
+}
+
+impl Comm {
+    /// Makes a communicator of a handle that this library owns from now on. Collective over it.
+    pub(crate) fn adopt(
+        operation: &'static Operation,
+        handle: ffi::MPI_Comm,
+        name: String,
+        location: &'static Location<'static>,
+    ) -> Result<Comm> {
+        let call = Call::local(operation, location);
+        raw::comm::return_errors(&call, handle)?;
+        let (rank, size) = raw::comm::rank_and_size(&call, handle)?;
+        raw::comm::set_name(&call, handle, &name)?;
+        let identity = Identity::new(handle, rank, size, name.clone());
+        let private = raw::comm::dup(&call, handle)?;
+        raw::comm::return_errors(&call, private)?;
+        Ok(Comm {
+            inner: Arc::new(Inner {
+                identity,
+                private: Identity::new(private, rank, size, name),
+                sequence: AtomicU32::new(0),
+                out_of_band: AtomicU32::new(0),
+            }),
+        })
+    }
+
+    /// The rank of this process, from 0.
+    ///
+    /// MPI: `MPI_Comm_rank`, MPI-4.1 section 7.4.1.
+    ///
+    /// ```
+    /// # phalanx::run(|world| {
+    /// assert!(world.rank() < world.size());
+    /// # });
+    /// ```
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.inner.identity.rank
+    }
+
+    /// The number of ranks.
+    ///
+    /// MPI: `MPI_Comm_size`, MPI-4.1 section 7.4.1.
+    ///
+    /// ```
+    /// # phalanx::run(|world| {
+    /// let next = (world.rank() + 1) % world.size();
+    /// # let _ = next;
+    /// # });
+    /// ```
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.inner.identity.size
+    }
+
+    /// The name, which errors and reports use: `world`, `self`, or what [`set_name`](Comm::set_name)
+    /// gave. A new communicator is named after its parent.
+    ///
+    /// ```
+    /// # phalanx::run(|world| assert_eq!(world.name(), "world"));
+    /// ```
+    pub fn name(&self) -> String {
+        self.inner.identity.name()
+    }
+
+    /// Gives the communicator a name. Local: other ranks may choose another.
+    ///
+    /// # Errors
+    /// If this thread may not call MPI.
+    ///
+    /// MPI: `MPI_Comm_set_name`, MPI-4.1 section 7.8.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let rows = world.split(Some(world.rank() as u32 / 2), 0)?.expect("every rank has a color");
+    /// rows.set_name("rows")?;
+    /// assert_eq!(rows.name(), "rows");
+    /// # rows.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn set_name(&self, name: &str) -> Result<()> {
+        raw::comm::set_name(&self.call(&COMM_NAME, Location::caller()), self.handle(), name)?;
+        self.inner.identity.set_name(name.to_owned());
+        self.inner.private.set_name(name.to_owned());
+        Ok(())
+    }
+
+    /// Gives the communicator back to the MPI library. Collective: every rank calls it.
+    ///
+    /// What is only dropped is released when MPI is finalized; a program that makes communicators in
+    /// a loop calls this.
+    ///
+    /// # Errors
+    /// [`InUse`](ErrorKind::InUse) if a clone or a request of the communicator still exists here.
+    ///
+    /// MPI: `MPI_Comm_free`, MPI-4.1 section 7.4.3.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let copy = world.dup()?;
+    /// copy.barrier()?;
+    /// copy.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn free(self) -> Result<()> {
+        let location = Location::caller();
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => {
+                for identity in [&inner.private, &inner.identity] {
+                    let call = Call::on(&COMM_FREE, identity, location);
+                    raw::comm::free(&call, identity.handle)?;
+                }
+                Ok(())
+            }
+            Err(inner) => {
+                let others = Arc::strong_count(&inner) - 1;
+                let call = Call::on(&COMM_FREE, &inner.identity, location);
+                let detail = format!("{others} clones or requests of it still exist on this rank");
+                Err(Error::new(ErrorKind::InUse, &call, detail))
+            }
+        }
+    }
+
+    pub(crate) fn handle(&self) -> ffi::MPI_Comm {
+        self.inner.identity.handle
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// A call on this communicator, for the gate.
+    #[inline(always)]
+    pub(crate) fn call(
+        &self,
+        operation: &'static Operation,
+        location: &'static Location<'static>,
+    ) -> Call<'_> {
+        Call::on(operation, &self.inner.identity, location)
+    }
+
+    /// A call on the private duplicate.
+    pub(crate) fn private_call(
+        &self,
+        operation: &'static Operation,
+        location: &'static Location<'static>,
+    ) -> Call<'_> {
+        Call::on(operation, &self.inner.private, location)
+    }
+
+    /// A tag for the next thing that all ranks do together on the private duplicate. The lower half of
+    /// the tags is for these.
+    pub(crate) fn next_collective_tag(&self) -> i32 {
+        let number = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        (number % half_of_tags()) as i32
+    }
+
+    /// A tag for the next message that this rank sends out of band. The upper half.
+    pub(crate) fn next_out_of_band_tag(&self) -> i32 {
+        let number = self.inner.out_of_band.fetch_add(1, Ordering::Relaxed);
+        (half_of_tags() + number % half_of_tags()) as i32
+    }
+
+    /// A root as a rank that exists.
+    #[inline(always)]
+    pub(crate) fn check_root(&self, call: &Call<'_>, root: usize) -> Result<()> {
+        if root < self.size() {
+            return Ok(());
+        }
+        Err(no_such_rank(ErrorKind::InvalidRoot, call, "root", root, self.size()))
+    }
+}
+
+fn half_of_tags() -> u32 {
+    tag_upper_bound().unsigned_abs() / 2
+}
+
+#[cold]
+fn no_such_rank(kind: ErrorKind, call: &Call<'_>, what: &str, rank: usize, size: usize) -> Error {
+    let plural = if size == 1 { "rank, 0" } else { "ranks" };
+    let last = if size == 1 { String::new() } else { format!(", 0 to {}", size - 1) };
+    Error::new(kind, call, format!("{what} {rank} of a communicator of {size} {plural}{last}"))
+}
+
+#[cold]
+fn tag_out_of_range(call: &Call<'_>, tag: i32) -> Error {
+    let largest = tag_upper_bound();
+    Error::new(ErrorKind::InvalidTag, call, format!("tag {tag}, allowed are 0 to {largest}"))
+}
+
+#[inline(always)]
+fn check_tag(call: &Call<'_>, tag: i32) -> Result<i32> {
+    if (0..=tag_upper_bound()).contains(&tag) { Ok(tag) } else { Err(tag_out_of_range(call, tag)) }
+}
+
+impl Dest {
+    /// As MPI wants it, if the rank and the tag exist.
+    #[inline(always)]
+    pub(crate) fn envelope(&self, call: &Call<'_>) -> Result<Envelope> {
+        let tag = check_tag(call, self.tag)?;
+        match self.rank {
+            None => Ok(Envelope { rank: null_process(), tag }),
+            Some(rank) => {
+                let size = call.comm.map_or(0, |comm| comm.size);
+                if rank >= size {
+                    return Err(no_such_rank(
+                        ErrorKind::InvalidRank,
+                        call,
+                        "destination",
+                        rank,
+                        size,
+                    ));
+                }
+                Ok(Envelope { rank: rank as i32, tag })
+            }
+        }
+    }
+}
+
+impl Source {
+    /// As MPI wants it, if the rank and the tag exist.
+    #[inline(always)]
+    pub(crate) fn envelope(&self, call: &Call<'_>) -> Result<Envelope> {
+        let tag = match self.tag {
+            Some(tag) => check_tag(call, tag)?,
+            None => any_tag(),
+        };
+        let rank = match self.rank {
+            SourceRank::Any => any_source(),
+            SourceRank::Null => null_process(),
+            SourceRank::Rank(rank) => {
+                let size = call.comm.map_or(0, |comm| comm.size);
+                if rank >= size {
+                    return Err(no_such_rank(
+                        ErrorKind::InvalidRank,
+                        call,
+                        "source",
+                        rank,
+                        size,
+                    ));
+                }
+                rank as i32
+            }
+        };
+        Ok(Envelope { rank, tag })
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Comm({:?}, rank {} of {})", self.name(), self.rank(), self.size())
+    }
+}

@@ -1,0 +1,205 @@
+//! Buffers of elements: what typed operations take and return.
+
+use super::{Element, Strided, StridedMut};
+use crate::error::Result;
+use crate::raw::{View, ViewMut};
+
+/// What a typed send takes: an element, a slice, a `Vec`, a boxed slice, a [`Strided`] view.
+///
+/// # Safety
+/// `view` describes memory of `self` that holds initialised elements.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent typed",
+    note = "typed operations take `T`, `[T; N]`, `[T]`, `Vec<T>` and `Strided<T>` where `T: Element`",
+    note = "any serde value travels as an object: `send_object`, `bcast_object`, …"
+)]
+pub unsafe trait Payload {
+    /// What it holds.
+    type Element: Element;
+
+    #[doc(hidden)]
+    fn view(&self) -> Result<View<'_>>;
+}
+
+/// What a typed receive fills: the exclusive forms of [`Payload`].
+///
+/// # Safety
+/// `view_mut` describes memory of `self` that may be overwritten with any elements.
+pub unsafe trait PayloadMut: Payload {
+    #[doc(hidden)]
+    fn view_mut(&mut self) -> Result<ViewMut<'_>>;
+}
+
+/// Elements that lie next to each other: what collectives take.
+pub trait Buffer: Payload {
+    /// The same shape as a value of its own: `T` for `T`, `Vec<T>` for a slice.
+    type Owned: BufferMut<Element = Self::Element> + Send + 'static;
+
+    /// The elements.
+    fn elements(&self) -> &[Self::Element];
+
+    /// A value of the same shape and length, all zero, for a result to be written into.
+    #[doc(hidden)]
+    fn zeroed(&self) -> Self::Owned;
+}
+
+/// Elements that lie next to each other and may be changed.
+pub trait BufferMut: Buffer + PayloadMut {
+    /// The elements.
+    fn elements_mut(&mut self) -> &mut [Self::Element];
+}
+
+#[inline(always)]
+pub(crate) fn view_of<T: Element>(elements: &[T]) -> Result<View<'_>> {
+    let datatype = T::datatype()?.0;
+    // SAFETY: a slice of elements is `len * ITEMS` items of their datatype.
+    Ok(unsafe { View::new(elements.as_ptr().cast(), elements.len() * T::ITEMS, datatype) })
+}
+
+#[inline(always)]
+pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>> {
+    let datatype = T::datatype()?.0;
+    let items = elements.len() * T::ITEMS;
+    // SAFETY: as above, and every bit pattern of an element is valid.
+    Ok(unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, datatype) })
+}
+
+fn zero<T: Element>() -> T {
+    // SAFETY: every bit pattern of an element is valid.
+    unsafe { std::mem::zeroed() }
+}
+
+/// `len` zeros. Large ones come as untouched pages of the operating system.
+pub(crate) fn zeros<T: Element>(len: usize) -> Vec<T> {
+    if len == 0 || size_of::<T>() == 0 {
+        return vec![zero(); len];
+    }
+    let Ok(layout) = std::alloc::Layout::array::<T>(len) else {
+        // The allocator's own way to say that no machine has so much memory.
+        return Vec::with_capacity(usize::MAX);
+    };
+    // SAFETY: the layout has a size; zero bytes are valid elements; the vector takes over an
+    // allocation of the global allocator with the layout that it frees.
+    unsafe {
+        let memory = std::alloc::alloc_zeroed(layout);
+        if memory.is_null() {
+            std::alloc::handle_alloc_error(layout);
+        }
+        Vec::from_raw_parts(memory.cast(), len, len)
+    }
+}
+
+/// Implements the four traits for a type that derefs to a slice.
+macro_rules! slices {
+    ($($type:ty, $owned:ty;)*) => {
+        $(
+            // SAFETY: the view is that of the slice.
+            unsafe impl<T: Element> Payload for $type {
+                type Element = T;
+
+                #[inline(always)]
+                fn view(&self) -> Result<View<'_>> {
+                    view_of::<T>(self)
+                }
+            }
+
+            // SAFETY: as above.
+            unsafe impl<T: Element> PayloadMut for $type {
+                #[inline(always)]
+                fn view_mut(&mut self) -> Result<ViewMut<'_>> {
+                    view_of_mut::<T>(self)
+                }
+            }
+
+            impl<T: Element> Buffer for $type {
+                type Owned = $owned;
+
+                #[inline(always)]
+                fn elements(&self) -> &[T] {
+                    self
+                }
+
+                fn zeroed(&self) -> $owned {
+                    zeros(self.len()).into()
+                }
+            }
+
+            impl<T: Element> BufferMut for $type {
+                #[inline(always)]
+                fn elements_mut(&mut self) -> &mut [T] {
+                    self
+                }
+            }
+        )*
+    };
+}
+
+slices! {
+    [T], Vec<T>;
+    Vec<T>, Vec<T>;
+    Box<[T]>, Box<[T]>;
+}
+
+// SAFETY: the view is that of a slice of one element.
+unsafe impl<T: Element> Payload for T {
+    type Element = T;
+
+    #[inline(always)]
+    fn view(&self) -> Result<View<'_>> {
+        view_of(std::slice::from_ref(self))
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<T: Element> PayloadMut for T {
+    #[inline(always)]
+    fn view_mut(&mut self) -> Result<ViewMut<'_>> {
+        view_of_mut(std::slice::from_mut(self))
+    }
+}
+
+impl<T: Element> Buffer for T {
+    type Owned = T;
+
+    #[inline(always)]
+    fn elements(&self) -> &[T] {
+        std::slice::from_ref(self)
+    }
+
+    #[inline(always)]
+    fn zeroed(&self) -> T {
+        zero()
+    }
+}
+
+impl<T: Element> BufferMut for T {
+    #[inline(always)]
+    fn elements_mut(&mut self) -> &mut [T] {
+        std::slice::from_mut(self)
+    }
+}
+
+// SAFETY: the bounds were checked when the view was made.
+unsafe impl<T: Element> Payload for Strided<'_, T> {
+    type Element = T;
+
+    fn view(&self) -> Result<View<'_>> {
+        Ok(self.raw_view())
+    }
+}
+
+// SAFETY: the bounds were checked when the view was made.
+unsafe impl<T: Element> Payload for StridedMut<'_, T> {
+    type Element = T;
+
+    fn view(&self) -> Result<View<'_>> {
+        Ok(self.raw_view())
+    }
+}
+
+// SAFETY: as above, and the view borrows its slice exclusively.
+unsafe impl<T: Element> PayloadMut for StridedMut<'_, T> {
+    fn view_mut(&mut self) -> Result<ViewMut<'_>> {
+        Ok(self.raw_view_mut())
+    }
+}

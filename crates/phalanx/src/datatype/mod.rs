@@ -1,0 +1,14 @@
+//! What may travel typed: elements, buffers of them, strided views.
+
+mod buffer;
+pub mod derive;
+mod element;
+mod strided;
+
+pub use buffer::{Buffer, BufferMut, Payload, PayloadMut};
+pub(crate) use buffer::{view_of, view_of_mut, zeros};
+pub use element::Element;
+pub(crate) use element::whole_element;
+pub use strided::{Strided, StridedMut};
+
+pub use crate::raw::datatype::Datatype;

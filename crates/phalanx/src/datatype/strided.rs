@@ -1,0 +1,193 @@
+//! Regular patterns inside a slice (columns, blocks of a matrix), sent without a copy.
+
+use std::panic::Location;
+
+use super::Element;
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::datatype::{self, Datatype};
+use crate::raw::{View, ViewMut};
+use crate::record::{Call, DATATYPE};
+
+/// `blocks` blocks of `length` elements that start `stride` elements apart in a slice.
+///
+/// A send of it moves the elements of all blocks, in order, without a copy on this side. The
+/// receiver sees `blocks * length` elements, and may receive them into anything of that length.
+///
+/// MPI: `MPI_Type_vector`, MPI-4.1 section 5.1.2.
+///
+/// ```
+/// use phalanx::{Strided, prelude::*};
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// let matrix: Vec<f64> = (0..12).map(f64::from).collect(); // 3 rows of 4
+/// let column = Strided::column(&matrix, 4, 1)?;
+/// let mut received = [0.0; 3];
+/// let me = world.rank();
+/// world.sendrecv_into(&column, me, &mut received, me)?;
+/// assert_eq!(received, [1.0, 5.0, 9.0]);
+/// # Ok(())
+/// # });
+/// ```
+pub struct Strided<'a, T: Element> {
+    elements: &'a [T],
+    pattern: Pattern,
+}
+
+/// The same pattern of a slice that may be written: what a receive fills.
+///
+/// ```
+/// use phalanx::{StridedMut, prelude::*};
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// let mut matrix = [0; 6]; // 3 rows of 2
+/// let me = world.rank();
+/// world.sendrecv_into(&[7, 8, 9], me, &mut StridedMut::column(&mut matrix, 2, 0)?, me)?;
+/// assert_eq!(matrix, [7, 0, 8, 0, 9, 0]);
+/// # Ok(())
+/// # });
+/// ```
+pub struct StridedMut<'a, T: Element> {
+    elements: &'a mut [T],
+    pattern: Pattern,
+}
+
+struct Pattern {
+    datatype: Datatype,
+    empty: bool,
+}
+
+impl Drop for Pattern {
+    fn drop(&mut self) {
+        if !self.empty {
+            datatype::free(self.datatype);
+        }
+    }
+}
+
+impl Pattern {
+    fn new<T: Element>(
+        available: usize,
+        blocks: usize,
+        length: usize,
+        stride: usize,
+        location: &'static Location<'static>,
+    ) -> Result<Self> {
+        let refuse = |detail: String| {
+            Err(Error::new(ErrorKind::InvalidLength, &Call::local(&DATATYPE, location), detail))
+        };
+        if stride < length && blocks > 1 {
+            return refuse(format!("blocks of {length} elements overlap at a stride of {stride}"));
+        }
+        let empty = blocks == 0 || length == 0;
+        let needed = if empty {
+            Some(0)
+        } else {
+            (blocks - 1).checked_mul(stride).and_then(|last| last.checked_add(length))
+        };
+        if needed.is_none_or(|needed| needed > available) {
+            return refuse(format!(
+                "{blocks} blocks of {length} elements at a stride of {stride} do not fit into a \
+                 slice of {available}"
+            ));
+        }
+        let items = T::ITEMS;
+        let datatype = if empty {
+            T::datatype()?
+        } else {
+            datatype::vector(blocks, length * items, stride * items, T::datatype()?, location)?
+        };
+        Ok(Pattern { datatype, empty })
+    }
+}
+
+fn column_offset<T: Element>(
+    elements: usize,
+    columns: usize,
+    column: usize,
+    location: &'static Location<'static>,
+) -> Result<usize> {
+    if columns == 0 || column >= columns || elements % columns != 0 {
+        return Err(Error::new(
+            ErrorKind::InvalidLength,
+            &Call::local(&DATATYPE, location),
+            format!("no column {column} in {elements} elements of {columns} columns"),
+        ));
+    }
+    Ok(elements / columns)
+}
+
+impl<'a, T: Element> Strided<'a, T> {
+    /// The pattern from the start of `elements`.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if the blocks overlap or leave the slice.
+    #[track_caller]
+    pub fn new(elements: &'a [T], blocks: usize, length: usize, stride: usize) -> Result<Self> {
+        let location = Location::caller();
+        let pattern = Pattern::new::<T>(elements.len(), blocks, length, stride, location)?;
+        Ok(Strided { elements, pattern })
+    }
+
+    /// One column of a matrix that is stored row by row.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if there is no such column.
+    #[track_caller]
+    pub fn column(matrix: &'a [T], columns: usize, column: usize) -> Result<Self> {
+        let location = Location::caller();
+        let rows = column_offset::<T>(matrix.len(), columns, column, location)?;
+        let elements = &matrix[column.min(matrix.len())..];
+        let pattern = Pattern::new::<T>(elements.len(), rows, 1, columns, location)?;
+        Ok(Strided { elements, pattern })
+    }
+
+    pub(super) fn raw_view(&self) -> View<'_> {
+        pattern_view(self.elements, &self.pattern)
+    }
+}
+
+impl<'a, T: Element> StridedMut<'a, T> {
+    /// The pattern from the start of `elements`.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if the blocks overlap or leave the slice.
+    #[track_caller]
+    pub fn new(elements: &'a mut [T], blocks: usize, length: usize, stride: usize) -> Result<Self> {
+        let location = Location::caller();
+        let pattern = Pattern::new::<T>(elements.len(), blocks, length, stride, location)?;
+        Ok(StridedMut { elements, pattern })
+    }
+
+    /// One column of a matrix that is stored row by row.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if there is no such column.
+    #[track_caller]
+    pub fn column(matrix: &'a mut [T], columns: usize, column: usize) -> Result<Self> {
+        let location = Location::caller();
+        let rows = column_offset::<T>(matrix.len(), columns, column, location)?;
+        let start = column.min(matrix.len());
+        let elements = &mut matrix[start..];
+        let pattern = Pattern::new::<T>(elements.len(), rows, 1, columns, location)?;
+        Ok(StridedMut { elements, pattern })
+    }
+
+    pub(super) fn raw_view(&self) -> View<'_> {
+        pattern_view(self.elements, &self.pattern)
+    }
+
+    pub(super) fn raw_view_mut(&mut self) -> ViewMut<'_> {
+        if self.pattern.empty {
+            return ViewMut::empty();
+        }
+        let pointer = self.elements.as_mut_ptr().cast();
+        // SAFETY: the pattern lies within the slice, which is borrowed exclusively.
+        unsafe { ViewMut::new(pointer, 1, self.pattern.datatype.0) }
+    }
+}
+
+fn pattern_view<'a, T: Element>(elements: &'a [T], pattern: &Pattern) -> View<'a> {
+    if pattern.empty {
+        return View::empty();
+    }
+    // SAFETY: the pattern lies within the slice.
+    unsafe { View::new(elements.as_ptr().cast(), 1, pattern.datatype.0) }
+}

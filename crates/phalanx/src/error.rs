@@ -1,0 +1,260 @@
+//! Errors: which operation, which rank or peer, which communicator, what was expected, what came.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::record::{Call, Peer};
+
+/// The result of every operation that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong in an operation.
+///
+/// The message says everything a person needs: operation, ranks, communicator, tag, sizes, the MPI
+/// library's own words and the line of the program that made the call. Code asks with the
+/// predicates ([`is_truncated`](Error::is_truncated), …) or with [`kind`](Error::kind).
+///
+/// ```
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// let error = world.send(&1.0, world.size()).unwrap_err();
+/// assert!(error.is_invalid_rank());
+/// assert_eq!(error.operation(), "send");
+/// assert_eq!(error.peer(), Some(world.size()));
+/// # Ok(())
+/// # });
+/// ```
+pub struct Error(Box<Inner>);
+
+/// The kind of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A destination, source or group member is not a rank of the communicator.
+    InvalidRank,
+    /// The root of a collective is not a rank of the communicator.
+    InvalidRoot,
+    /// A tag is negative or above what the MPI library allows.
+    InvalidTag,
+    /// Lengths do not fit: a buffer, a list of counts, a chunk that does not divide.
+    InvalidLength,
+    /// A message was longer than the buffer it should go into.
+    Truncated,
+    /// A message holds something else than what the receiver asked for.
+    TypeMismatch,
+    /// A value could not be encoded.
+    Encode,
+    /// The bytes of a message are not what an encoder of this library makes.
+    Decode,
+    /// The thread may not make MPI calls at the level that was granted.
+    Thread,
+    /// MPI is not initialised, or it is finalized already.
+    State,
+    /// The program was started in a way in which its processes cannot find each other.
+    Launch,
+    /// Something is still in use: a communicator with other owners, a full table.
+    InUse,
+    /// The buffer for buffered sends is missing or full.
+    BufferFull,
+    /// The linked MPI cannot do this.
+    Unsupported,
+    /// Two ranks disagree about a collective call.
+    Mismatch,
+    /// Any other error that the MPI library reported.
+    Library,
+}
+
+impl ErrorKind {
+    fn describe(self) -> &'static str {
+        match self {
+            ErrorKind::InvalidRank => "invalid rank",
+            ErrorKind::InvalidRoot => "invalid root",
+            ErrorKind::InvalidTag => "invalid tag",
+            ErrorKind::InvalidLength => "invalid length",
+            ErrorKind::Truncated => "message truncated",
+            ErrorKind::TypeMismatch => "type mismatch",
+            ErrorKind::Encode => "value cannot be encoded",
+            ErrorKind::Decode => "damaged message",
+            ErrorKind::Thread => "call from a thread that is not allowed to",
+            ErrorKind::State => "MPI is not running",
+            ErrorKind::Launch => "launcher mismatch",
+            ErrorKind::InUse => "still in use",
+            ErrorKind::BufferFull => "no room for a buffered send",
+            ErrorKind::Unsupported => "not supported by this MPI",
+            ErrorKind::Mismatch => "ranks disagree",
+            ErrorKind::Library => "MPI error",
+        }
+    }
+}
+
+struct Inner {
+    kind: ErrorKind,
+    operation: &'static str,
+    function: &'static str,
+    place: Option<Place>,
+    peer: Peer,
+    tag: Option<i32>,
+    detail: String,
+    library: Option<LibraryError>,
+    location: &'static Location<'static>,
+}
+
+/// Where the call was made, copied so that an error may outlive its communicator.
+struct Place {
+    communicator: String,
+    rank: usize,
+    size: usize,
+}
+
+/// What the MPI library said.
+pub(crate) struct LibraryError {
+    pub class: i32,
+    pub text: String,
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn new(kind: ErrorKind, call: &Call<'_>, detail: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            operation: call.operation.name,
+            function: call.operation.function,
+            place: call.comm.map(|comm| Place {
+                communicator: comm.name(),
+                rank: comm.rank,
+                size: comm.size,
+            }),
+            peer: call.peer,
+            tag: call.tag,
+            detail: detail.into(),
+            library: None,
+            location: call.location,
+        }))
+    }
+
+    pub(crate) fn from_library(mut self, library: LibraryError) -> Self {
+        self.0.library = Some(library);
+        self
+    }
+
+    /// The kind of the error, for code that distinguishes more than one.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The operation that failed, as its method is called (`"send"`, `"allreduce"`).
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The MPI function behind the operation (`"MPI_Send"`).
+    pub fn mpi_function(&self) -> &'static str {
+        self.0.function
+    }
+
+    /// The rank of this process in the communicator of the call.
+    pub fn rank(&self) -> Option<usize> {
+        self.0.place.as_ref().map(|place| place.rank)
+    }
+
+    /// The other side of the call: destination, source or root. `None` for any source.
+    pub fn peer(&self) -> Option<usize> {
+        match self.0.peer {
+            Peer::To(rank) | Peer::From(rank) | Peer::Root(rank) => Some(rank),
+            Peer::None | Peer::AnySource | Peer::Null => None,
+        }
+    }
+
+    /// The tag of the call, where it named one.
+    pub fn tag(&self) -> Option<i32> {
+        self.0.tag
+    }
+
+    /// The name of the communicator (`"world"`).
+    pub fn communicator(&self) -> Option<&str> {
+        self.0.place.as_ref().map(|place| place.communicator.as_str())
+    }
+
+    /// What was expected and what came.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The error class of the MPI library, if the library reported the error.
+    pub fn mpi_class(&self) -> Option<i32> {
+        self.0.library.as_ref().map(|library| library.class)
+    }
+
+    /// The MPI library's own text, if the library reported the error.
+    pub fn mpi_text(&self) -> Option<&str> {
+        self.0.library.as_ref().map(|library| library.text.as_str())
+    }
+
+    /// The line of the program that made the call.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.0.location
+    }
+}
+
+/// Declares one predicate for each kind.
+macro_rules! predicates {
+    ($($name:ident => $kind:ident: $text:literal;)*) => {
+        impl Error {
+            $(
+                #[doc = concat!("Whether ", $text, " ([`ErrorKind::", stringify!($kind), "`]).")]
+                pub fn $name(&self) -> bool {
+                    self.0.kind == ErrorKind::$kind
+                }
+            )*
+        }
+    };
+}
+
+predicates! {
+    is_invalid_rank => InvalidRank: "a rank does not exist in the communicator";
+    is_invalid_root => InvalidRoot: "the root does not exist in the communicator";
+    is_invalid_tag => InvalidTag: "a tag is out of range";
+    is_invalid_length => InvalidLength: "a length or a list of counts does not fit";
+    is_truncated => Truncated: "a message was longer than its buffer";
+    is_type_mismatch => TypeMismatch: "a message holds another type";
+    is_encode => Encode: "a value could not be encoded";
+    is_decode => Decode: "a message is damaged";
+    is_thread => Thread: "the calling thread may not use MPI";
+    is_state => State: "MPI is not running";
+    is_launch => Launch: "the program was started by the wrong launcher";
+    is_in_use => InUse: "something is still in use";
+    is_buffer_full => BufferFull: "there is no room for a buffered send";
+    is_unsupported => Unsupported: "the linked MPI lacks a feature";
+    is_mismatch => Mismatch: "two ranks disagree about a collective";
+    is_library => Library: "the MPI library reported some other error";
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        write!(f, "{}{}", inner.operation, inner.peer)?;
+        if let Some(tag) = inner.tag {
+            write!(f, ", tag {tag},")?;
+        }
+        if let Some(place) = &inner.place {
+            let Place { communicator, rank, size } = place;
+            write!(f, " on rank {rank} of {size} in `{communicator}`")?;
+        }
+        write!(f, ": {}", inner.kind.describe())?;
+        if !inner.detail.is_empty() {
+            write!(f, ": {}", inner.detail)?;
+        }
+        if let Some(library) = &inner.library {
+            write!(f, "; {} says: {}", inner.function, library.text)?;
+        }
+        write!(f, " [{}]", inner.location)
+    }
+}
+
+impl fmt::Debug for Error {
+    /// The same text as `Display`: `fn main() -> Result<()>` and `unwrap` print errors with `Debug`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,119 @@
+//! Reduction operations: MPI's own, typed at compile time; min and max with location; closures.
+
+mod builtin;
+mod closure;
+mod located;
+
+pub use builtin::{
+    BitAnd, BitOr, BitXor, Integer, LogicalAnd, LogicalOr, LogicalXor, Max, Min, Number, Product,
+    Sum,
+};
+pub use closure::{Custom, op};
+pub use located::{Locatable, Located, MaxLoc, MinLoc};
+
+use std::panic::Location;
+
+use crate::datatype::{Element, whole_element};
+use crate::error::Result;
+use crate::raw::op::{RawOp, UserOp};
+use crate::raw::{View, ViewMut};
+use crate::record::Call;
+
+/// How two elements become one in a reduction.
+///
+/// [`Sum`], [`Product`], [`Min`] and [`Max`] work on numbers, the bit and logical operations on
+/// integers, [`MinLoc`] and [`MaxLoc`] on [`Located`] values, and [`op`] makes one of a closure. Arrays
+/// are reduced element by element. What makes no sense does not compile:
+///
+/// ```compile_fail
+/// # use phalanx::prelude::*;
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// world.allreduce(&1.5, BitAnd)?; // bits of a float
+/// # Ok(())
+/// # });
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a reduction of `{T}`",
+    note = "Sum, Product, Min, Max reduce numbers; the Bit and Logical operations reduce integers",
+    note = "any other element is reduced with a closure: `op(|a, b| …)`"
+)]
+pub trait Reduction<T: Element> {
+    #[doc(hidden)]
+    fn prepare(self, call: &Call<'_>) -> Result<Prepared>;
+}
+
+/// A reduction operation, ready for one call.
+#[doc(hidden)]
+pub struct Prepared {
+    kind: Kind,
+}
+
+enum Kind {
+    Builtin(RawOp),
+    User(UserOp),
+}
+
+impl Prepared {
+    pub(crate) fn builtin(op: RawOp) -> Self {
+        Prepared { kind: Kind::Builtin(op) }
+    }
+
+    pub(crate) fn user(op: UserOp) -> Self {
+        Prepared { kind: Kind::User(op) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn raw(&self) -> RawOp {
+        match &self.kind {
+            Kind::Builtin(op) => *op,
+            Kind::User(op) => op.raw(),
+        }
+    }
+
+    /// Called when the reduction is complete: a panic of a closure goes on here.
+    #[inline(always)]
+    pub(crate) fn complete(&self) {
+        if let Kind::User(op) = &self.kind {
+            op.resume_panic();
+        }
+    }
+
+    /// The elements as this operation counts them: a closure sees whole elements.
+    #[inline(always)]
+    pub(crate) fn view<'a, T: Element>(&self, call: &Call<'_>, elements: &'a [T]) -> Result<View<'a>> {
+        let (items, datatype) = self.shape::<T>(elements.len(), call.location)?;
+        // SAFETY: either way the items are exactly the elements of the slice.
+        Ok(unsafe { View::new(elements.as_ptr().cast(), items, datatype) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn view_mut<'a, T: Element>(
+        &self,
+        call: &Call<'_>,
+        elements: &'a mut [T],
+    ) -> Result<ViewMut<'a>> {
+        let (items, datatype) = self.shape::<T>(elements.len(), call.location)?;
+        // SAFETY: as above, and every bit pattern of an element is valid.
+        Ok(unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, datatype) })
+    }
+
+    #[inline(always)]
+    fn shape<T: Element>(
+        &self,
+        elements: usize,
+        location: &'static Location<'static>,
+    ) -> Result<(usize, phalanx_sys::MPI_Datatype)> {
+        match self.kind {
+            Kind::Builtin(_) => Ok((elements * T::ITEMS, T::datatype()?.0)),
+            Kind::User(_) => Ok((elements, whole_element::<T>(location)?.0)),
+        }
+    }
+
+    /// Items that this operation sees in one element.
+    pub(crate) fn items_per_element<T: Element>(&self) -> usize {
+        match self.kind {
+            Kind::Builtin(_) => T::ITEMS,
+            Kind::User(_) => 1,
+        }
+    }
+}

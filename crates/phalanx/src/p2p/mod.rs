@@ -1,0 +1,12 @@
+//! Point-to-point messages of elements. One file a family.
+
+mod buffered;
+mod probe;
+mod recv;
+mod send;
+mod sendrecv;
+
+pub use buffered::{attach_buffer, bsend_overhead, detach_buffer};
+pub use probe::Message;
+pub(crate) use recv::{discard, status_of};
+pub use recv::Received;

@@ -1,0 +1,226 @@
+//! Blocking receives of elements.
+
+use std::mem::MaybeUninit;
+use std::panic::Location;
+
+use crate::comm::{Comm, Source, Status};
+use crate::datatype::{Element, PayloadMut};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::p2p::{self, Matched, RawStatus};
+use crate::raw::ViewMut;
+use crate::record::{Call, PROBE, RECV, RECV_INTO};
+
+impl Comm {
+    /// Receives elements into a new value: a `Vec` or boxed slice of the message's length, or one
+    /// element.
+    ///
+    /// Without a tag any tag matches: `recv(0)`; with one, only that: `recv(from(0).tag(7))`.
+    /// [`any()`](crate::any) takes the next message of any rank;
+    /// [`recv_with_status`](Comm::recv_with_status) then says whose it was.
+    ///
+    /// # Errors
+    /// [`InvalidRank`](ErrorKind::InvalidRank), [`InvalidTag`](ErrorKind::InvalidTag),
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the message is no whole number of elements,
+    /// [`Truncated`](ErrorKind::Truncated) and [`InvalidLength`](ErrorKind::InvalidLength) if one
+    /// element was asked for and the message holds more or none.
+    ///
+    /// MPI: `MPI_Mprobe` and `MPI_Mrecv`, MPI-4.1 section 3.8.2; `MPI_Recv` for one element.
+    ///
+    /// ```
+    /// use phalanx::prelude::*;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let next = (world.rank() + 1) % world.size();
+    /// let previous = (world.rank() + world.size() - 1) % world.size();
+    /// let sending = world.isend(vec![world.rank(); 3], next)?;
+    /// let numbers: Vec<usize> = world.recv(previous)?;
+    /// assert_eq!(numbers, [previous; 3]);
+    /// sending.wait()?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn recv<R: Received>(&self, from: impl Into<Source>) -> Result<R> {
+        let from = from.into();
+        let call = self.call(&RECV, Location::caller()).peer(from.peer()).tag(from.tag);
+        Ok(R::receive(&call, from)?.0)
+    }
+
+    /// [`recv`](Comm::recv), with the source, tag and length of the message.
+    ///
+    /// # Errors
+    /// As [`recv`](Comm::recv).
+    ///
+    /// ```
+    /// use phalanx::prelude::*;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let sending = world.isend(vec![1.5; 4], to(world.rank()).tag(3))?;
+    /// let (data, got) = world.recv_with_status::<Vec<f64>>(any())?;
+    /// assert_eq!((got.source, got.tag, got.len), (Some(world.rank()), 3, 4));
+    /// # assert_eq!(data, [1.5; 4]);
+    /// sending.wait()?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn recv_with_status<R: Received>(&self, from: impl Into<Source>) -> Result<(R, Status)> {
+        let from = from.into();
+        let call = self.call(&RECV, Location::caller()).peer(from.peer()).tag(from.tag);
+        R::receive(&call, from)
+    }
+
+    /// Receives elements into a buffer of the caller's. The message may be shorter: `len` says how
+    /// many elements came; the rest of the buffer stays as it was.
+    ///
+    /// # Errors
+    /// [`Truncated`](ErrorKind::Truncated) if the message is longer than the buffer (it is lost then,
+    /// and the next one arrives), [`TypeMismatch`](ErrorKind::TypeMismatch) if it is no whole number
+    /// of elements, [`InvalidRank`](ErrorKind::InvalidRank), [`InvalidTag`](ErrorKind::InvalidTag).
+    ///
+    /// MPI: `MPI_Recv`, MPI-4.1 section 3.2.4.
+    ///
+    /// ```
+    /// use phalanx::prelude::*;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let sending = world.isend(vec![7_u8; 3], world.rank())?;
+    /// let mut buffer = [0_u8; 16];
+    /// let got = world.recv_into(&mut buffer, any())?;
+    /// assert_eq!(&buffer[..got.len], [7, 7, 7]);
+    /// sending.wait()?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn recv_into<P: PayloadMut + ?Sized>(
+        &self,
+        buffer: &mut P,
+        from: impl Into<Source>,
+    ) -> Result<Status> {
+        let from = from.into();
+        let call = self.call(&RECV_INTO, Location::caller()).peer(from.peer()).tag(from.tag);
+        let envelope = from.envelope(&call)?;
+        let raw = p2p::recv(&call, buffer.view_mut()?, envelope)?;
+        status_of::<P::Element>(&call, &raw)
+    }
+}
+
+/// What a message of `T` was.
+#[inline(always)]
+pub(crate) fn status_of<T: Element>(call: &Call<'_>, raw: &RawStatus) -> Result<Status> {
+    let bytes = raw.bytes(call)?;
+    let size = size_of::<T>();
+    if size == 0 || bytes % size != 0 {
+        return Err(wrong_size::<T>(call, bytes));
+    }
+    Ok(Status { source: usize::try_from(raw.source()).ok(), tag: raw.tag(), len: bytes / size })
+}
+
+#[cold]
+fn wrong_size<T>(call: &Call<'_>, bytes: usize) -> Error {
+    let (name, size) = (std::any::type_name::<T>(), size_of::<T>());
+    let detail =
+        format!("a message of {bytes} bytes is no whole number of `{name}` of {size} bytes each");
+    Error::new(ErrorKind::TypeMismatch, call, detail)
+}
+
+/// What a typed receive may return: `Vec<T>`, `Box<[T]>`, or one `T`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be received typed",
+    note = "`recv` returns `Vec<T>`, `Box<[T]>` or one `T`, where `T: Element`",
+    note = "any serde value is received with `recv_object`"
+)]
+pub trait Received: Sized {
+    /// What the message holds.
+    type Element: Element;
+
+    #[doc(hidden)]
+    fn receive(call: &Call<'_>, from: Source) -> Result<(Self, Status)> {
+        let envelope = from.envelope(call)?;
+        let matched = p2p::probe(&Call { operation: &PROBE, ..*call }, envelope)?;
+        Self::receive_matched(call, matched)
+    }
+
+    #[doc(hidden)]
+    fn receive_matched(call: &Call<'_>, matched: Matched) -> Result<(Self, Status)> {
+        let (elements, status) = receive_elements::<Self::Element>(call, matched)?;
+        Ok((Self::from_elements(call, elements)?, status))
+    }
+
+    #[doc(hidden)]
+    fn from_elements(call: &Call<'_>, elements: Vec<Self::Element>) -> Result<Self>;
+}
+
+fn receive_elements<T: Element>(call: &Call<'_>, matched: Matched) -> Result<(Vec<T>, Status)> {
+    let status = match status_of::<T>(call, &matched.status) {
+        Ok(status) => status,
+        Err(error) => {
+            discard(call, matched)?;
+            return Err(error);
+        }
+    };
+    let mut elements: Vec<T> = Vec::with_capacity(status.len);
+    let items = status.len * T::ITEMS;
+    // SAFETY: the vector has room for `len` elements.
+    let view = unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, T::datatype()?.0) };
+    p2p::mrecv(call, matched, view)?;
+    // SAFETY: the receive has filled `len` elements: the probe said how long the message is.
+    unsafe { elements.set_len(status.len) };
+    Ok((elements, status))
+}
+
+impl<T: Element> Received for Vec<T> {
+    type Element = T;
+
+    fn from_elements(_call: &Call<'_>, elements: Vec<T>) -> Result<Self> {
+        Ok(elements)
+    }
+}
+
+impl<T: Element> Received for Box<[T]> {
+    type Element = T;
+
+    fn from_elements(_call: &Call<'_>, elements: Vec<T>) -> Result<Self> {
+        Ok(elements.into_boxed_slice())
+    }
+}
+
+impl<T: Element> Received for T {
+    type Element = T;
+
+    #[inline]
+    fn receive(call: &Call<'_>, from: Source) -> Result<(Self, Status)> {
+        let envelope = from.envelope(call)?;
+        let mut element = MaybeUninit::<T>::uninit();
+        // SAFETY: the element is writable.
+        let view =
+            unsafe { ViewMut::new(element.as_mut_ptr().cast(), T::ITEMS, T::datatype()?.0) };
+        let raw = p2p::recv(call, view, envelope)?;
+        let status = status_of::<T>(call, &raw)?;
+        if status.len != 1 {
+            return Err(not_one(call, status.len));
+        }
+        // SAFETY: one whole element was received.
+        Ok((unsafe { element.assume_init() }, status))
+    }
+
+    fn from_elements(call: &Call<'_>, elements: Vec<T>) -> Result<Self> {
+        match elements[..] {
+            [element] => Ok(element),
+            _ => Err(not_one(call, elements.len())),
+        }
+    }
+}
+
+#[cold]
+fn not_one(call: &Call<'_>, len: usize) -> Error {
+    let kind = if len == 0 { ErrorKind::InvalidLength } else { ErrorKind::Truncated };
+    Error::new(kind, call, format!("one element was asked for, the message holds {len}"))
+}
+
+/// Takes a matched message away that nobody can use: a matched message must be received.
+pub(crate) fn discard(call: &Call<'_>, matched: Matched) -> Result<()> {
+    let mut bytes = vec![0_u8; matched.status.bytes(call)?];
+    p2p::mrecv(call, matched, ViewMut::bytes(&mut bytes)).map(drop)
+}

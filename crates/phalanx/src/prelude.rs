@@ -1,0 +1,7 @@
+//! What most programs use: `use phalanx::prelude::*;`.
+
+pub use crate::{Comm, Element, Source, Status, any, from, op, to};
+pub use crate::{
+    BitAnd, BitOr, BitXor, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc, Min, MinLoc, Product,
+    Sum,
+};

@@ -1,0 +1,87 @@
+//! Counts above 2³¹−1: the `int` of the C interface counts one item of a large datatype.
+
+use std::os::raw::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use phalanx_sys as ffi;
+
+use super::{SUCCESS, failure};
+use crate::error::Result;
+use crate::record::Call;
+
+/// The most items that one call counts with its `int`.
+static LIMIT: AtomicUsize = AtomicUsize::new(c_int::MAX as usize);
+
+/// Lowers the limit, so that a test can see the path of large messages with small ones.
+pub(crate) fn set_limit(items: usize) {
+    LIMIT.store(items.clamp(1, c_int::MAX as usize), Relaxed);
+}
+
+/// A count and a datatype that together say how many items there are.
+pub(crate) struct Counted {
+    pub count: c_int,
+    pub datatype: ffi::MPI_Datatype,
+    temporary: bool,
+}
+
+impl Counted {
+    #[inline(always)]
+    pub fn new(call: &Call<'_>, items: usize, datatype: ffi::MPI_Datatype) -> Result<Self> {
+        if items <= LIMIT.load(Relaxed) {
+            return Ok(Counted { count: items as c_int, datatype, temporary: false });
+        }
+        large(call, items, datatype)
+    }
+}
+
+impl Drop for Counted {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.temporary {
+            // SAFETY: the type was made by `large` and is freed once; operations that still use it
+            // complete normally (MPI-4.1, section 5.1.9).
+            unsafe { ffi::MPI_Type_free(&mut self.datatype) };
+        }
+    }
+}
+
+/// One item that is `items` items: a struct of whole chunks and a rest.
+#[cold]
+fn large(call: &Call<'_>, items: usize, datatype: ffi::MPI_Datatype) -> Result<Counted> {
+    let chunk = LIMIT.load(Relaxed);
+    let chunks = super::c_count(call, "number of chunks of a large message", items / chunk)?;
+    let rest = (items % chunk) as c_int;
+    // SAFETY (whole function): all handles are live types; arrays have the two entries that the
+    // count says; every code is looked at.
+    let check = |code: c_int| if code == SUCCESS { Ok(()) } else { Err(failure(call, code)) };
+    let (mut lower, mut extent) = (0, 0);
+    // SAFETY: as above.
+    check(unsafe { ffi::MPI_Type_get_extent(datatype, &mut lower, &mut extent) })?;
+    // SAFETY: reading a constant.
+    let null = unsafe { ffi::RSMPI_DATATYPE_NULL };
+    let (mut one, mut whole, mut result) = (null, null, null);
+    // SAFETY: as above.
+    check(unsafe { ffi::MPI_Type_contiguous(chunk as c_int, datatype, &mut one) })?;
+    // SAFETY: as above.
+    check(unsafe { ffi::MPI_Type_contiguous(chunks, one, &mut whole) })?;
+    let lengths = [1, rest];
+    let displacements = [0, (items - items % chunk) as ffi::MPI_Aint * extent];
+    let types = [whole, datatype];
+    // SAFETY: as above.
+    check(unsafe {
+        ffi::MPI_Type_create_struct(
+            2,
+            lengths.as_ptr(),
+            displacements.as_ptr(),
+            types.as_ptr(),
+            &mut result,
+        )
+    })?;
+    // SAFETY: as above; the parts may be freed once the whole is made.
+    check(unsafe { ffi::MPI_Type_commit(&mut result) })?;
+    for mut part in [one, whole] {
+        // SAFETY: as above.
+        check(unsafe { ffi::MPI_Type_free(&mut part) })?;
+    }
+    Ok(Counted { count: 1, datatype: result, temporary: true })
+}

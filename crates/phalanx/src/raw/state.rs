@@ -1,0 +1,122 @@
+//! Whether MPI runs, and which threads may call it.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::Call;
+
+/// How many threads of a process may make MPI calls (MPI-4.1, section 11.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Threading {
+    /// The process has one thread.
+    Single = 0,
+    /// Only the thread that initialised MPI makes MPI calls. The default.
+    Funneled = 1,
+    /// Any thread makes MPI calls, never two at the same time.
+    Serialized = 2,
+    /// Any thread makes MPI calls at any time.
+    Multiple = 3,
+}
+
+const BEFORE: u8 = 0;
+const RUNNING: u8 = 1;
+const FINALIZED: u8 = 2;
+
+static PHASE: AtomicU8 = AtomicU8::new(BEFORE);
+static LEVEL: AtomicU8 = AtomicU8::new(Threading::Funneled as u8);
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The thread that initialised MPI, whose calls every level allows.
+    static MAIN: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn set_running(level: Threading) {
+    MAIN.set(true);
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    PHASE.store(RUNNING, Ordering::Release);
+}
+
+pub(crate) fn set_finalized() {
+    PHASE.store(FINALIZED, Ordering::Release);
+}
+
+pub(crate) fn is_running() -> bool {
+    PHASE.load(Ordering::Acquire) == RUNNING
+}
+
+pub(crate) fn is_main_thread() -> bool {
+    MAIN.get()
+}
+
+/// The level that the MPI library granted.
+pub(crate) fn level() -> Threading {
+    match LEVEL.load(Ordering::Relaxed) {
+        0 => Threading::Single,
+        1 => Threading::Funneled,
+        2 => Threading::Serialized,
+        _ => Threading::Multiple,
+    }
+}
+
+/// Leave to make one MPI call.
+pub(crate) struct Permit {
+    exclusive: bool,
+}
+
+impl Drop for Permit {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.exclusive {
+            BUSY.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Asks whether this thread may make a call now. What MPI would answer with undefined behaviour is
+/// an error here.
+#[inline(always)]
+pub(crate) fn permit(call: &Call<'_>) -> Result<Permit> {
+    let funneled = LEVEL.load(Ordering::Relaxed) <= Threading::Funneled as u8;
+    if PHASE.load(Ordering::Relaxed) == RUNNING && funneled && MAIN.get() {
+        return Ok(Permit { exclusive: false });
+    }
+    permit_slowly(call)
+}
+
+#[inline(never)]
+fn permit_slowly(call: &Call<'_>) -> Result<Permit> {
+    let refuse = |kind, detail: &str| Err(Error::new(kind, call, detail));
+    match PHASE.load(Ordering::Acquire) {
+        BEFORE => return refuse(ErrorKind::State, "call phalanx::run or phalanx::init first"),
+        FINALIZED => return refuse(ErrorKind::State, "MPI is finalized already"),
+        _ => {}
+    }
+    match level() {
+        Threading::Multiple => Ok(Permit { exclusive: false }),
+        Threading::Serialized => {
+            if BUSY.swap(true, Ordering::Acquire) {
+                refuse(
+                    ErrorKind::Thread,
+                    "another thread is inside an MPI call and the level is Serialized: guard the \
+                     calls with a lock, or start with Threading::Multiple",
+                )
+            } else {
+                Ok(Permit { exclusive: true })
+            }
+        }
+        Threading::Single | Threading::Funneled => {
+            if MAIN.get() {
+                Ok(Permit { exclusive: false })
+            } else {
+                refuse(
+                    ErrorKind::Thread,
+                    "only the thread that initialised MPI may call it at the level Funneled: \
+                     start with Threading::Serialized or Threading::Multiple",
+                )
+            }
+        }
+    }
+}

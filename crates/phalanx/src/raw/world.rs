@@ -1,0 +1,153 @@
+//! Start and end of MPI, and what it says of itself.
+
+use std::mem;
+use std::os::raw::{c_char, c_int};
+use std::panic::Location;
+
+use mpi::environment::Threading as RsmpiThreading;
+use phalanx_sys as ffi;
+
+use super::comm;
+use super::state::{self, Threading};
+use super::{SUCCESS, gate, string_from, ungated};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{ABORT, Call, FINALIZE, INIT, LIBRARY_VERSION, PROCESSOR_NAME, VERSION};
+
+/// Whether some code of this process has initialised MPI.
+pub(crate) fn is_initialized() -> bool {
+    let mut flag = 0;
+    // SAFETY: MPI_Initialized may be called at any time and from any thread.
+    unsafe { ffi::MPI_Initialized(&mut flag) == SUCCESS && flag != 0 }
+}
+
+pub(crate) fn is_finalized() -> bool {
+    let mut flag = 0;
+    // SAFETY: MPI_Finalized may be called at any time and from any thread.
+    unsafe { ffi::MPI_Finalized(&mut flag) == SUCCESS && flag != 0 }
+}
+
+/// Initialises MPI through rsmpi, so that its derive works in the same program. Returns whether this
+/// call did it: a guest may have been first.
+pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Result<bool> {
+    let call = Call::local(&INIT, location);
+    if is_finalized() {
+        return Err(Error::new(
+            ErrorKind::State,
+            &call,
+            "MPI is finalized, and it cannot be started twice in one process",
+        ));
+    }
+    let wanted = match level {
+        Threading::Single => RsmpiThreading::Single,
+        Threading::Funneled => RsmpiThreading::Funneled,
+        Threading::Serialized => RsmpiThreading::Serialized,
+        Threading::Multiple => RsmpiThreading::Multiple,
+    };
+    let ours = match mpi::initialize_with_threading(wanted) {
+        // Its drop would finalize while a panic unwinds, and look at no return code.
+        Some((universe, _)) => {
+            mem::forget(universe);
+            true
+        }
+        None => false,
+    };
+    let mut provided = 0;
+    // SAFETY: MPI is initialised and the result is writable.
+    ungated(&call, || unsafe { ffi::MPI_Query_thread(&mut provided) })?;
+    let mut main = 0;
+    // SAFETY: as above.
+    ungated(&call, || unsafe { ffi::MPI_Is_thread_main(&mut main) })?;
+    let granted = level_from(provided);
+    if main == 0 && granted <= Threading::Funneled {
+        return Err(Error::new(
+            ErrorKind::Thread,
+            &call,
+            "MPI was initialised by another thread at a level that allows no other",
+        ));
+    }
+    state::set_running(granted);
+    for communicator in [comm::world(), comm::itself()] {
+        comm::return_errors(&call, communicator)?;
+    }
+    if granted < level {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            &call,
+            format!("the level {level:?} was asked for, this MPI grants {granted:?}"),
+        ));
+    }
+    Ok(ours)
+}
+
+fn level_from(provided: c_int) -> Threading {
+    // SAFETY: reading constants of the C library.
+    let levels = unsafe {
+        [
+            (ffi::RSMPI_THREAD_MULTIPLE, Threading::Multiple),
+            (ffi::RSMPI_THREAD_SERIALIZED, Threading::Serialized),
+            (ffi::RSMPI_THREAD_FUNNELED, Threading::Funneled),
+        ]
+    };
+    levels
+        .into_iter()
+        .find(|(code, _)| *code == provided)
+        .map_or(Threading::Single, |(_, level)| level)
+}
+
+pub(crate) fn finalize(location: &'static Location<'static>) -> Result<()> {
+    let call = Call::local(&FINALIZE, location);
+    // SAFETY: the caller owns the world and gives it up.
+    gate(&call, || unsafe { ffi::MPI_Finalize() })?;
+    state::set_finalized();
+    Ok(())
+}
+
+/// Ends all processes of the world, if this thread may say so; ends this one in any case.
+pub(crate) fn abort(code: i32) -> ! {
+    if state::is_running() && (state::is_main_thread() || state::level() >= Threading::Serialized)
+    {
+        let call = Call::local(&ABORT, Location::caller());
+        crate::record::enter(&call);
+        // SAFETY: MPI runs. If the function returns nevertheless, the exit below ends the process.
+        unsafe { ffi::MPI_Abort(comm::world(), code) };
+    }
+    // Not `exit`: handlers that run at exit may wait for peers that are gone. The launcher sees a
+    // process that ended without finalizing and ends the others.
+    // SAFETY: `_exit` is always allowed.
+    unsafe { libc::_exit(code) }
+}
+
+pub(crate) fn wtime() -> f64 {
+    // SAFETY: MPI is initialised, which the caller has checked.
+    unsafe { ffi::RSMPI_Wtime() }
+}
+
+pub(crate) fn processor_name(location: &'static Location<'static>) -> Result<String> {
+    let call = Call::local(&PROCESSOR_NAME, location);
+    // SAFETY: reading a constant of the C library.
+    let longest = unsafe { ffi::RSMPI_MAX_PROCESSOR_NAME } as usize;
+    let mut name = vec![0 as c_char; longest + 1];
+    let mut length = 0;
+    // SAFETY: the buffer has MPI_MAX_PROCESSOR_NAME characters.
+    gate(&call, || unsafe { ffi::MPI_Get_processor_name(name.as_mut_ptr(), &mut length) })?;
+    Ok(string_from(&name))
+}
+
+pub(crate) fn version(location: &'static Location<'static>) -> Result<(u32, u32)> {
+    let call = Call::local(&VERSION, location);
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: both results are writable; MPI_Get_version may be called at any time.
+    ungated(&call, || unsafe { ffi::MPI_Get_version(&mut major, &mut minor) })?;
+    Ok((major.unsigned_abs(), minor.unsigned_abs()))
+}
+
+pub(crate) fn library_version(location: &'static Location<'static>) -> Result<String> {
+    let call = Call::local(&LIBRARY_VERSION, location);
+    // SAFETY: reading a constant of the C library.
+    let longest = unsafe { ffi::RSMPI_MAX_LIBRARY_VERSION_STRING } as usize;
+    let mut text = vec![0 as c_char; longest + 1];
+    let mut length = 0;
+    // SAFETY: the buffer is as long as MPI asks; the function may be called at any time.
+    ungated(&call, || unsafe { ffi::MPI_Get_library_version(text.as_mut_ptr(), &mut length) })?;
+    Ok(string_from(&text))
+}

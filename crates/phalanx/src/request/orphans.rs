@@ -1,0 +1,80 @@
+//! Requests that were dropped before they completed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::Origin;
+use super::stable::Stable;
+use super::task::{Progress, Task};
+use crate::raw::state;
+
+/// A task without its result, so that orphans of all kinds can stand in one list.
+trait Orphan: Send {
+    fn is_over(&mut self, origin: &Origin) -> bool;
+}
+
+struct Abandoned<R>(Stable<dyn Task<R>>);
+
+impl<R> Orphan for Abandoned<R> {
+    fn is_over(&mut self, origin: &Origin) -> bool {
+        // An error ends the operation too; nobody is left who would want to hear of it.
+        !matches!(self.0.poll(&origin.call()), Ok(Progress::Pending))
+    }
+}
+
+/// A receive that was dropped before any message was matched: nothing is in flight, and to go on
+/// looking for a message would take it away from somebody.
+struct Forgotten;
+
+impl Orphan for Forgotten {
+    fn is_over(&mut self, _origin: &Origin) -> bool {
+        false
+    }
+}
+
+/// More lines than this help nobody.
+const MOST_FORGOTTEN: usize = 100;
+
+type Entry = (Box<dyn Orphan>, Origin);
+
+static ORPHANS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn adopt<R: 'static>(mut task: Stable<dyn Task<R>>, origin: Origin) {
+    let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !task.forget_unmatched() {
+        orphans.push((Box::new(Abandoned(task)), origin));
+    } else if orphans.len() < MOST_FORGOTTEN {
+        orphans.push((Box::new(Forgotten), origin));
+    }
+    COUNT.store(orphans.len(), Ordering::Relaxed);
+}
+
+/// Lets go of the orphans that have completed meanwhile. Called where requests are made, so that a
+/// program which drops requests in a loop does not grow for ever.
+pub(super) fn sweep() {
+    if COUNT.load(Ordering::Relaxed) == 0 || !state::is_running() {
+        return;
+    }
+    let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
+    orphans.retain_mut(|(orphan, origin)| !orphan.is_over(origin));
+    COUNT.store(orphans.len(), Ordering::Relaxed);
+}
+
+/// Says which requests never completed. Their buffers stay allocated: MPI may still know them.
+pub(crate) fn unfinished() -> Vec<String> {
+    sweep();
+    let orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
+    let describe = |(_, origin): &Entry| {
+        let call = origin.call();
+        let tag = call.tag.map_or(String::new(), |tag| format!(", tag {tag},"));
+        format!(
+            "{}{}{tag} on `{}` was dropped and never completed [{}]",
+            call.operation.name,
+            call.peer,
+            origin.comm.name(),
+            call.location
+        )
+    };
+    orphans.iter().map(describe).collect()
+}

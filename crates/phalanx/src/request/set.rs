@@ -1,0 +1,314 @@
+//! Several requests of one kind, completed together or one by one.
+
+use super::task::Progress;
+use super::{Origin, Request};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::wait::{self, Policy, policy};
+use crate::raw::{self};
+use crate::record::{Call, WAIT_ALL, WAIT_ANY};
+
+/// A set of requests that give the same kind of result.
+///
+/// Each has an index, in the order in which it was added, that does not change when others complete.
+///
+/// MPI: MPI-4.1 section 3.7.5.
+///
+/// ```
+/// use phalanx::{RequestSet, prelude::*};
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// let mut sends = RequestSet::new();
+/// for rank in 0..world.size() {
+///     sends.push(world.isend(vec![world.rank()], rank)?);
+/// }
+/// let mut sum = 0;
+/// for rank in 0..world.size() {
+///     sum += world.recv::<usize>(rank)?;
+/// }
+/// assert_eq!(sum, world.size() * (world.size() - 1) / 2);
+/// let buffers = sends.wait_all()?;
+/// # assert_eq!(buffers.len(), world.size());
+/// # Ok(())
+/// # });
+/// ```
+pub struct RequestSet<R: 'static> {
+    requests: Vec<Option<Request<R>>>,
+}
+
+impl<R: 'static> Default for RequestSet<R> {
+    fn default() -> Self {
+        RequestSet { requests: Vec::new() }
+    }
+}
+
+impl<R: 'static> RequestSet<R> {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a request and returns its index.
+    pub fn push(&mut self, request: Request<R>) -> usize {
+        self.requests.push(Some(request));
+        self.requests.len() - 1
+    }
+
+    /// How many requests have not completed yet.
+    pub fn pending(&self) -> usize {
+        self.requests.iter().flatten().count()
+    }
+
+    /// Waits for all, and returns the results of those that were pending in the order of the indices.
+    ///
+    /// # Errors
+    /// The first error, after all have completed.
+    ///
+    /// MPI: `MPI_Waitall`, MPI-4.1 section 3.7.5.
+    pub fn wait_all(mut self) -> Result<Vec<R>> {
+        self.complete_handles()?;
+        let mut results = Vec::with_capacity(self.requests.len());
+        let mut first_error = None;
+        for request in self.requests.drain(..).flatten() {
+            match request.wait() {
+                Ok(result) => results.push(result),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(results), Err)
+    }
+
+    /// Completes all requests that are one MPI request each, in one call.
+    fn complete_handles(&mut self) -> Result<()> {
+        let Some(origin) = self.origin() else { return Ok(()) };
+        if policy() == Policy::Poll {
+            return self.poll_until_all();
+        }
+        let mut tasks = Vec::new();
+        let mut handles = Vec::new();
+        for request in self.requests.iter_mut().flatten() {
+            if let Some(task) = request.task.as_mut() {
+                if let Some(handle) = task.handle() {
+                    handles.push(*handle);
+                    tasks.push(request);
+                }
+            }
+        }
+        // Requests of several steps need polling while the others wait.
+        if tasks.len() < self.requests.iter().flatten().count() {
+            return self.poll_until_all();
+        }
+        let call = Call { operation: &WAIT_ALL, ..origin.call() };
+        let outcomes = raw::request::wait_all(&call, &mut handles)?;
+        let mut requests = self.requests.iter_mut().flatten();
+        let mut first_error = None;
+        for outcome in outcomes {
+            let Some(request) = requests.next() else { break };
+            match outcome {
+                Ok(status) => {
+                    if let Some(task) = request.task.as_mut() {
+                        task.completed(status);
+                    }
+                }
+                Err(error) => {
+                    // Its MPI request is over; there is no result to take.
+                    request.task = None;
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Polls all in turn: none of them may need another one's progress.
+    fn poll_until_all(&mut self) -> Result<()> {
+        let mut first_error = None;
+        wait::until(|| {
+            let mut pending = false;
+            for request in self.requests.iter_mut().flatten() {
+                let call = request.origin.call();
+                if let Some(task) = request.task.as_mut() {
+                    match task.poll(&call) {
+                        Ok(progress) => pending |= progress == Progress::Pending,
+                        Err(error) => {
+                            // Its MPI request is over; there is no result to take.
+                            request.task = None;
+                            first_error.get_or_insert(error);
+                        }
+                    }
+                }
+            }
+            Ok((!pending).then_some(()))
+        })?;
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.requests.iter().flatten().next().map(|request| request.origin.clone())
+    }
+
+    /// Waits until one is complete and returns its index and result, or `None` if none is pending.
+    ///
+    /// # Errors
+    /// Those of the request that completed.
+    ///
+    /// MPI: `MPI_Waitany`, MPI-4.1 section 3.7.5.
+    ///
+    /// ```
+    /// use phalanx::{RequestSet, prelude::*};
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mut receives = RequestSet::new();
+    /// for tag in 0..3 {
+    ///     receives.push(world.irecv_into(vec![0; 1], from(world.rank()).tag(tag))?);
+    /// }
+    /// let sending = world.isend(vec![7], to(world.rank()).tag(1))?;
+    /// let (index, (data, _)) = receives.wait_any()?.expect("three are pending");
+    /// assert_eq!((index, data), (1, vec![7]));
+    /// sending.wait()?;
+    /// # for tag in [0, 2] { world.send(&[0], to(world.rank()).tag(tag))?; }
+    /// # receives.wait_all()?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn wait_any(&mut self) -> Result<Option<(usize, R)>> {
+        if self.pending() == 0 {
+            return Ok(None);
+        }
+        if policy() == Policy::Library {
+            if let Some(index) = self.block_for_any()? {
+                return self.take(index).map(|result| Some((index, result)));
+            }
+        }
+        wait::until(|| self.test_any()).map(Some)
+    }
+
+    /// The index of a request that the MPI library has completed, if all are one MPI request each.
+    fn block_for_any(&mut self) -> Result<Option<usize>> {
+        let Some(origin) = self.origin() else { return Ok(None) };
+        let mut handles = vec![raw::request::null(); self.requests.len()];
+        for (handle, request) in handles.iter_mut().zip(&mut self.requests) {
+            let Some(task) = request.as_mut().and_then(|request| request.task.as_mut()) else {
+                continue;
+            };
+            match task.handle() {
+                Some(it) => *handle = *it,
+                None => return Ok(None),
+            }
+        }
+        let call = Call { operation: &WAIT_ANY, ..origin.call() };
+        let Some((index, outcome)) = raw::request::wait_any(&call, &mut handles)? else {
+            return Ok(None);
+        };
+        let Some(request) = self.requests[index].as_mut() else { return Ok(None) };
+        match outcome {
+            Ok(status) => {
+                if let Some(task) = request.task.as_mut() {
+                    task.completed(status);
+                }
+                Ok(Some(index))
+            }
+            Err(error) => {
+                request.task = None;
+                self.requests[index] = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize) -> Result<R> {
+        match self.requests[index].take() {
+            Some(request) => request.wait(),
+            None => Err(self.nothing_there(index)),
+        }
+    }
+
+    fn nothing_there(&self, index: usize) -> Error {
+        let location = std::panic::Location::caller();
+        let call = Call::local(&WAIT_ANY, location);
+        Error::new(ErrorKind::State, &call, format!("request {index} has completed already"))
+    }
+
+    /// Waits until at least one is complete and returns all that are, or nothing if none is pending.
+    ///
+    /// # Errors
+    /// The first error of the requests that completed.
+    ///
+    /// MPI: `MPI_Waitsome`, MPI-4.1 section 3.7.5.
+    pub fn wait_some(&mut self) -> Result<Vec<(usize, R)>> {
+        let Some(first) = self.wait_any()? else { return Ok(Vec::new()) };
+        let mut results = vec![first];
+        results.extend(self.test_some()?);
+        results.sort_by_key(|(index, _)| *index);
+        Ok(results)
+    }
+
+    /// All results, if all requests are complete.
+    ///
+    /// # Errors
+    /// The first error of a request.
+    ///
+    /// MPI: `MPI_Testall`, MPI-4.1 section 3.7.5.
+    pub fn test_all(&mut self) -> Result<Option<Vec<R>>> {
+        for request in self.requests.iter_mut().flatten() {
+            let call = request.origin.call();
+            if let Some(task) = request.task.as_mut() {
+                if task.poll(&call)? == Progress::Pending {
+                    return Ok(None);
+                }
+            }
+        }
+        std::mem::take(self).wait_all().map(Some)
+    }
+
+    /// The index and result of one that is complete, if there is one.
+    ///
+    /// # Errors
+    /// Those of the request that completed.
+    ///
+    /// MPI: `MPI_Testany`, MPI-4.1 section 3.7.5.
+    pub fn test_any(&mut self) -> Result<Option<(usize, R)>> {
+        for (index, slot) in self.requests.iter_mut().enumerate() {
+            let Some(request) = slot else { continue };
+            match request.test() {
+                Ok(None) => {}
+                Ok(Some(result)) => {
+                    *slot = None;
+                    return Ok(Some((index, result)));
+                }
+                Err(error) => {
+                    *slot = None;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The indices and results of all that are complete.
+    ///
+    /// # Errors
+    /// The first error of the requests that completed.
+    ///
+    /// MPI: `MPI_Testsome`, MPI-4.1 section 3.7.5.
+    pub fn test_some(&mut self) -> Result<Vec<(usize, R)>> {
+        let mut results = Vec::new();
+        while let Some(found) = self.test_any()? {
+            results.push(found);
+        }
+        Ok(results)
+    }
+}
+
+impl<R: 'static> Extend<Request<R>> for RequestSet<R> {
+    fn extend<I: IntoIterator<Item = Request<R>>>(&mut self, requests: I) {
+        self.requests.extend(requests.into_iter().map(Some));
+    }
+}
+
+impl<R: 'static> FromIterator<Request<R>> for RequestSet<R> {
+    fn from_iter<I: IntoIterator<Item = Request<R>>>(requests: I) -> Self {
+        let mut set = RequestSet::new();
+        set.extend(requests);
+        set
+    }
+}

@@ -1,0 +1,111 @@
+//! What is behind a request: one MPI request, or several steps.
+
+use phalanx_sys as ffi;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::p2p::RawStatus;
+use crate::raw::{self, wait};
+use crate::record::Call;
+
+/// Whether there is more to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Pending,
+    Complete,
+}
+
+/// An operation in flight.
+pub(crate) trait Task<R>: Send {
+    /// Makes what progress is possible without waiting.
+    fn poll(&mut self, call: &Call<'_>) -> Result<Progress>;
+
+    /// Waits until the operation is complete.
+    fn block(&mut self, call: &Call<'_>) -> Result<()> {
+        wait::until(|| Ok((self.poll(call)? == Progress::Complete).then_some(())))
+    }
+
+    /// The MPI request, if there is just one behind this task.
+    fn handle(&mut self) -> Option<&mut ffi::MPI_Request> {
+        None
+    }
+
+    /// Says that the MPI request was completed by somebody else.
+    fn completed(&mut self, _status: RawStatus) {}
+
+    /// Whether nothing has been started yet that MPI would hold buffers of.
+    fn forget_unmatched(&mut self) -> bool {
+        false
+    }
+
+    /// The result. Called once, after completion.
+    fn take(&mut self, call: &Call<'_>) -> Result<R>;
+}
+
+/// A handle of a request that may move to another thread.
+pub(crate) struct Handle(pub ffi::MPI_Request);
+
+// SAFETY: a request handle is a plain value; the gate checks which thread may use it.
+unsafe impl Send for Handle {}
+
+/// One MPI request with what it reads and writes.
+pub(crate) struct Single<S, F> {
+    request: Handle,
+    status: Option<RawStatus>,
+    rest: Option<(S, F)>,
+}
+
+impl<S, F> Single<S, F> {
+    pub fn new(storage: S, finish: F) -> Self {
+        Single {
+            request: Handle(raw::request::null()),
+            status: None,
+            rest: Some((storage, finish)),
+        }
+    }
+
+    pub fn begin(
+        &mut self,
+        begin: impl FnOnce(&mut S, &mut ffi::MPI_Request) -> Result<()>,
+    ) -> Result<()> {
+        match &mut self.rest {
+            Some((storage, _)) => begin(storage, &mut self.request.0),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S, R, F> Task<R> for Single<S, F>
+where
+    S: Send,
+    F: FnOnce(S, RawStatus, &Call<'_>) -> Result<R> + Send,
+{
+    fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
+        if self.status.is_none() {
+            self.status = raw::request::test(call, &mut self.request.0)?;
+        }
+        Ok(if self.status.is_some() { Progress::Complete } else { Progress::Pending })
+    }
+
+    fn block(&mut self, call: &Call<'_>) -> Result<()> {
+        if self.status.is_none() {
+            self.status = Some(raw::request::wait(call, &mut self.request.0)?);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self) -> Option<&mut ffi::MPI_Request> {
+        self.status.is_none().then_some(&mut self.request.0)
+    }
+
+    fn completed(&mut self, status: RawStatus) {
+        self.request.0 = raw::request::null();
+        self.status = Some(status);
+    }
+
+    fn take(&mut self, call: &Call<'_>) -> Result<R> {
+        match (self.rest.take(), self.status) {
+            (Some((storage, finish)), Some(status)) => finish(storage, status, call),
+            _ => Err(Error::new(ErrorKind::State, call, "the operation is not complete")),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! How a rank that fails ends the job: one report, then `MPI_Abort`.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::{claim, raw, record};
+
+/// Exit code of a rank that panicked: the one of a Rust program that panics.
+const PANIC_CODE: i32 = 101;
+const ERROR_CODE: i32 = 1;
+/// How long a rank that fails second leaves to the first.
+const FIRST_SPEAKS: Duration = Duration::from_millis(500);
+
+/// Why a rank ends its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    Panic,
+    Error,
+}
+
+/// A rank that fails, as an observer sees it before the job is aborted.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub rank: usize,
+    pub size: usize,
+    pub kind: FailureKind,
+    pub message: String,
+    pub location: Option<String>,
+}
+
+type Observer = Box<dyn Fn(&Failure) + Send + Sync>;
+
+static OBSERVER: OnceLock<Observer> = OnceLock::new();
+static RANK: AtomicUsize = AtomicUsize::new(0);
+static SIZE: AtomicUsize = AtomicUsize::new(1);
+
+/// Sets what is told of a failure before the job is aborted. The first observer stays.
+pub(crate) fn set_failure_observer(observer: Observer) {
+    let _ = OBSERVER.set(observer);
+}
+
+pub(super) fn set_rank(rank: usize, size: usize) {
+    RANK.store(rank, Ordering::Relaxed);
+    SIZE.store(size, Ordering::Relaxed);
+}
+
+struct Panicked {
+    message: String,
+    location: Option<String>,
+    backtrace: Backtrace,
+}
+
+thread_local! {
+    /// The last panic of this thread, kept until it is known whether somebody catches it.
+    static PANICKED: RefCell<Option<Panicked>> = const { RefCell::new(None) };
+}
+
+/// Keeps the panics of the MPI thread for the report of `end_job`; other threads print as always.
+pub(super) fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let kept = raw::state::is_main_thread() && raw::state::is_running();
+            // Nobody could catch it and report later.
+            let last_words = cfg!(panic = "abort");
+            if !kept || last_words {
+                previous(info);
+            }
+            if kept {
+                let panicked = Panicked {
+                    message: panic_text(info.payload()),
+                    location: info.location().map(ToString::to_string),
+                    backtrace: Backtrace::capture(),
+                };
+                let earlier = PANICKED.with(|cell| cell.try_borrow_mut().ok()?.replace(panicked));
+                // A second panic while the first unwinds aborts the process: say both now.
+                if earlier.is_some_and(|earlier| earlier.message != panic_text(info.payload())) {
+                    previous(info);
+                }
+            }
+        }));
+    });
+}
+
+/// The text of a panic.
+pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a value that is not a text".to_owned()
+    }
+}
+
+/// Reports the failure, once for the node, and ends all ranks.
+pub(super) fn end_job(kind: FailureKind, message: String) -> ! {
+    let code = if kind == FailureKind::Panic { PANIC_CODE } else { ERROR_CODE };
+    end_job_with(kind, message, code)
+}
+
+pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
+    let panicked = PANICKED.with(|cell| cell.try_borrow_mut().ok()?.take());
+    let (message, location, backtrace) = match (kind, panicked) {
+        (FailureKind::Panic, Some(it)) => {
+            let message = if message.is_empty() { it.message } else { message };
+            (message, it.location, Some(it.backtrace))
+        }
+        _ => (message, None, None),
+    };
+    let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
+    let failure = Failure { rank, size, kind, message, location };
+    if let Some(observer) = OBSERVER.get() {
+        observer(&failure);
+    }
+    if claim::is_first() {
+        print(&report(&failure, backtrace.as_ref()));
+    } else {
+        // The first is about to say what happened and to end this rank too: an abort from here might
+        // cut its report off.
+        thread::sleep(FIRST_SPEAKS);
+    }
+    raw::world::abort(code)
+}
+
+fn report(failure: &Failure, backtrace: Option<&Backtrace>) -> String {
+    let Failure { rank, size, kind, message, location } = failure;
+    let host = claim::host_name();
+    let mut text = format!("phalanx: rank {rank} of {size} on {host} ");
+    let what = match (kind, location) {
+        (FailureKind::Panic, Some(location)) => format!("panicked at {location}:"),
+        (FailureKind::Panic, None) => "panicked:".to_owned(),
+        (FailureKind::Error, _) => "failed:".to_owned(),
+    };
+    text.push_str(&what);
+    for line in message.lines() {
+        let _ = write!(text, "\n    {line}");
+    }
+    if let Some(call) = record::last_call() {
+        let _ = write!(text, "\n    ({call})");
+    }
+    if let Some(trace) = backtrace.filter(|it| it.status() == BacktraceStatus::Captured) {
+        let _ = write!(text, "\n{trace}");
+    }
+    if *size > 1 {
+        let _ = write!(text, "\nphalanx: ending all {size} ranks");
+    }
+    text
+}
+
+/// One write for the whole report, so that lines of other ranks do not come between.
+fn print(report: &str) {
+    let _ = std::io::stdout().flush();
+    let mut text = report.to_owned();
+    text.push('\n');
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Ends a program whose ranks never found each other, or whose MPI did not start.
+pub(super) fn end_before_start(error: &Error) -> ! {
+    let message = error.to_string();
+    let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
+    if let Some(observer) = OBSERVER.get() {
+        let kind = FailureKind::Error;
+        observer(&Failure { rank, size, kind, message: message.clone(), location: None });
+    }
+    let silent = error.kind() == ErrorKind::Launch && !super::launch::is_first_process();
+    if !silent {
+        print(&format!("error: {message}"));
+    }
+    raw::world::abort(ERROR_CODE)
+}
