@@ -3,7 +3,7 @@
 fn main() {
     println!("cargo:rerun-if-changed=src/shim.c");
     // mpi-sys tells cargo of none of these, so at least the shim follows a changed MPI.
-    for variable in ["MPICC", "MPI_PKG_CONFIG", "CRAY_MPICH_DIR", "PATH"] {
+    for variable in ["MPICC", "MPI_PKG_CONFIG", "CRAY_MPICH_DIR"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let library = match build_probe_mpi::probe() {

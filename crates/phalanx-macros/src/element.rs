@@ -21,6 +21,12 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
         "`{name}` has padding bytes, whose contents are undefined: reorder the fields from large \
          to small, or fill the gap with a field such as `_pad: [u8; 4]`"
     );
+    let no_padding = quote_spanned! {name.span()=>
+        const _: () = ::core::assert!(
+            0 #(+ ::core::mem::size_of::<#types>())* == ::core::mem::size_of::<#name>(),
+            #padding
+        );
+    };
     Ok(quote! {
         // SAFETY: the layout is fixed by its `repr`, each field is an element, and the assertion
         // below shows that there is nothing between and behind them.
@@ -32,10 +38,7 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
             }
         }
 
-        const _: () = ::core::assert!(
-            0 #(+ ::core::mem::size_of::<#types>())* == ::core::mem::size_of::<#name>(),
-            #padding
-        );
+        #no_padding
     })
 }
 

@@ -3,6 +3,7 @@
 mod element;
 mod main_attribute;
 mod options;
+mod refused;
 mod signature;
 mod test_attribute;
 
@@ -10,7 +11,7 @@ use proc_macro::TokenStream;
 
 /// Makes `main` an MPI program: it gets the world and is run by `phalanx::run`.
 ///
-/// ```ignore
+/// ```
 /// use phalanx::prelude::*;
 ///
 /// #[phalanx::main]
@@ -29,14 +30,14 @@ use proc_macro::TokenStream;
 /// more: `"single"`, `"funneled"` (the default), `"serialized"` or `"multiple"`.
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    main_attribute::expand(arguments.into(), item.into())
-        .unwrap_or_else(|error| error.into_compile_error())
+    main_attribute::expand(arguments.into(), item.clone().into())
+        .unwrap_or_else(|error| refused::main(&error, item.into()))
         .into()
 }
 
 /// A test that runs on several ranks, started by `cargo test` itself.
 ///
-/// ```ignore
+/// ```
 /// use phalanx::prelude::*;
 ///
 /// #[phalanx::test(ranks = [1, 2, 4], timeout = "30s")]
@@ -73,16 +74,20 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Tests that run at the same time share the cores of the machine: one of four ranks on a machine
 /// of two cores waits until both are free. The time-out counts from then. A test that is ended, by
 /// its time-out, by Ctrl-C or by SIGKILL, leaves no process behind.
+///
+/// # Variables
+/// `PHALANX_MPIEXEC` names the launcher, where the right one is not found.
+/// `PHALANX_TEST_TIME_FACTOR=10` gives every test ten times its time-out, for valgrind and the like.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    test_attribute::expand(arguments.into(), item.into())
-        .unwrap_or_else(|error| error.into_compile_error())
+    test_attribute::expand(arguments.into(), item.clone().into())
+        .unwrap_or_else(|error| refused::test(&error, item.into()))
         .into()
 }
 
 /// Lets a struct travel typed, without a copy and without serialisation.
 ///
-/// ```ignore
+/// ```
 /// use phalanx::prelude::*;
 ///
 /// #[derive(Clone, Copy, Element)]

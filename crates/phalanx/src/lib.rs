@@ -20,6 +20,7 @@ mod collective;
 mod comm;
 mod datatype;
 mod error;
+mod object;
 mod op;
 mod p2p;
 pub mod prelude;
@@ -39,6 +40,7 @@ pub use datatype::{
     Buffer, BufferMut, Datatype, Element, Payload, PayloadMut, Strided, StridedMut, derive,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use object::{Bincode, Codec, plain};
 pub use op::{
     BitAnd, BitOr, BitXor, Custom, Integer, Locatable, Located, LogicalAnd, LogicalOr, LogicalXor,
     Max, MaxLoc, Min, MinLoc, Number, Product, Reduction, Sum, op,

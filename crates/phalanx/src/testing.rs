@@ -15,6 +15,7 @@
 //! A rank that passes leaves the process itself, after MPI is finalized, so that the test harness
 //! of a rank never has a say.
 
+mod epoll;
 mod folder;
 mod lifeline;
 mod parent;
@@ -51,20 +52,11 @@ pub struct Test<'a> {
 /// If the test fails. The message is that of the first rank that failed.
 #[track_caller]
 pub fn run<R: Outcome>(test: &Test<'_>, body: impl FnOnce(Comm) -> R) {
-    let name = test
-        .name
-        .split_once("::")
-        .map_or(test.name, |(_, name)| name);
+    let name = test.name.split_once("::").map_or(test.name, |(_, name)| name);
     if let Some(role) = rank::Role::of(name) {
         role.play(test.threads, body);
     }
-    let arguments = [
-        "--exact",
-        name,
-        "--nocapture",
-        "--include-ignored",
-        "--test-threads=1",
-    ];
+    let arguments = ["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"];
     parent::run(&Test { name, ..*test }, arguments.map(Into::into).into());
 }
 

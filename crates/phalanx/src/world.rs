@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-pub(crate) use failure::{Failure, FailureKind, set_failure_observer};
+pub(crate) use failure::{FailureKind, set_failure_observer};
 pub use outcome::Outcome;
 
 use crate::comm::{self, Comm};

@@ -27,8 +27,13 @@ use serde::Serialize;
 )]
 struct Args {
     /// Slices to cut the area into, from 1 to 1e12; from 2e7 on the error is below 1e-15
-    #[arg(long, value_name = "N", default_value = "1e8", 
-          value_parser = examples::whole(1..=1_000_000_000_000), allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1e8",
+        allow_negative_numbers = true,
+        value_parser = examples::whole(1..=1_000_000_000_000)
+    )]
     steps: u64,
     /// Print a JSON object: pi, error, steps, ranks, seconds
     #[arg(long)]

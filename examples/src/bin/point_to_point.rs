@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use phalanx::prelude::*;
 
-const LENGTHS: i32 = 1;
+const LENGTH: i32 = 1;
 const VALUES: i32 = 2;
 
 #[phalanx::main]
@@ -28,7 +28,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     if rank > 0 {
         let values: Vec<f64> = (0..rank * 3).map(|i| i as f64).collect();
         world.send(&values, 0)?;
-        world.send(&values.len(), to(0).tag(LENGTHS))?;
+        world.send(&values.len(), to(0).tag(LENGTH))?;
         world.send(&values, to(0).tag(VALUES))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -41,12 +41,12 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
 
     let mut buffer = vec![0.0; size * 3];
     for _ in 1..size {
-        let got = world.recv_into(&mut buffer, any().tag(VALUES))?;
-        let sender = got.source.expect("a rank, because any source is never the null process");
-        let length: usize = world.recv(from(sender).tag(LENGTHS))?;
+        let (length, first) = world.recv_with_status::<usize>(any().tag(LENGTH))?;
+        let sender = first.source.expect("any source is a rank");
+        let got = world.recv_into(&mut buffer, from(sender).tag(VALUES))?;
         assert_eq!(got.len, length, "rank {sender} announced another length");
         assert_eq!(buffer[got.len - 1], length as f64 - 1.0, "rank {sender} sent other values");
+        println!("from anybody: {length} numbers of rank {sender}");
     }
-    println!("the same again, in the order in which {} messages came", size - 1);
     Ok(ExitCode::SUCCESS)
 }

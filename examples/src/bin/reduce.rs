@@ -10,7 +10,7 @@
 //! In mpi4py: `comm.reduce(x, op=MPI.SUM, root=0)`, `comm.allreduce(x, op=MPI.MAX)`,
 //! `comm.allreduce((x, rank), op=MPI.MINLOC)`, `MPI.Op.Create(f)`, `comm.exscan(x)`.
 
-use phalanx::prelude::*;
+use phalanx::{Located, prelude::*};
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
@@ -30,6 +30,10 @@ fn main(world: Comm) -> phalanx::Result<()> {
     let largest = world.allreduce(&[rank as i64, -(rank as i64)], Max)?;
     assert_eq!(largest, [n as i64 - 1, 0], "element by element");
 
+    let energy = Located::new((rank as f64 - 1.0).powi(2), rank);
+    let least = world.allreduce(&energy, MinLoc)?;
+    assert_eq!(least.index(), 1.min(size - 1), "another rank has the least energy");
+
     let product =
         world.allreduce(&(rank as u64 + 1), op(|a, b| a * b % 1_000_007).commutative())?;
     assert_eq!(product, (1..=n).fold(1, |a, b| a * b % 1_000_007), "the closure was not applied");
@@ -38,6 +42,7 @@ fn main(world: Comm) -> phalanx::Result<()> {
     assert_eq!(before_me.unwrap_or(0), 10 * rank as u64, "the sum of all lower ranks");
 
     if rank == 0 {
+        println!("least energy: {} on rank {}", least.value, least.index());
         println!("{size}! modulo 1000007: {product}");
     }
     Ok(())

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use phalanx_sys as ffi;
 
-use super::{SUCCESS, failure};
+use super::datatype::{self, Datatype};
+use super::gate;
 use crate::error::Result;
 use crate::record::Call;
 
@@ -38,9 +39,7 @@ impl Drop for Counted {
     #[inline(always)]
     fn drop(&mut self) {
         if self.temporary {
-            // SAFETY: the type was made by `large` and is freed once; operations that still use it
-            // complete normally (MPI-4.1, section 5.1.9).
-            unsafe { ffi::MPI_Type_free(&mut self.datatype) };
+            datatype::free(Datatype(self.datatype));
         }
     }
 }
@@ -51,24 +50,20 @@ fn large(call: &Call<'_>, items: usize, datatype: ffi::MPI_Datatype) -> Result<C
     let chunk = LIMIT.load(Relaxed);
     let chunks = super::c_count(call, "number of chunks of a large message", items / chunk)?;
     let rest = (items % chunk) as c_int;
-    // SAFETY (whole function): all handles are live types; arrays have the two entries that the
-    // count says; every code is looked at.
-    let check = |code: c_int| if code == SUCCESS { Ok(()) } else { Err(failure(call, code)) };
     let (mut lower, mut extent) = (0, 0);
-    // SAFETY: as above.
-    check(unsafe { ffi::MPI_Type_get_extent(datatype, &mut lower, &mut extent) })?;
-    // SAFETY: reading a constant.
-    let null = unsafe { ffi::RSMPI_DATATYPE_NULL };
+    // SAFETY: the handle is a live type, and both results are writable.
+    gate(call, || unsafe { ffi::MPI_Type_get_extent(datatype, &mut lower, &mut extent) })?;
+    let null = datatype::null().0;
     let (mut one, mut whole, mut result) = (null, null, null);
     // SAFETY: as above.
-    check(unsafe { ffi::MPI_Type_contiguous(chunk as c_int, datatype, &mut one) })?;
+    gate(call, || unsafe { ffi::MPI_Type_contiguous(chunk as c_int, datatype, &mut one) })?;
     // SAFETY: as above.
-    check(unsafe { ffi::MPI_Type_contiguous(chunks, one, &mut whole) })?;
+    gate(call, || unsafe { ffi::MPI_Type_contiguous(chunks, one, &mut whole) })?;
     let lengths = [1, rest];
     let displacements = [0, (items - items % chunk) as ffi::MPI_Aint * extent];
     let types = [whole, datatype];
-    // SAFETY: as above.
-    check(unsafe {
+    // SAFETY: the arrays have the two entries that the count says.
+    gate(call, || unsafe {
         ffi::MPI_Type_create_struct(
             2,
             lengths.as_ptr(),
@@ -77,11 +72,11 @@ fn large(call: &Call<'_>, items: usize, datatype: ffi::MPI_Datatype) -> Result<C
             &mut result,
         )
     })?;
-    // SAFETY: as above; the parts may be freed once the whole is made.
-    check(unsafe { ffi::MPI_Type_commit(&mut result) })?;
+    // SAFETY: the type was made above.
+    gate(call, || unsafe { ffi::MPI_Type_commit(&mut result) })?;
     for mut part in [one, whole] {
-        // SAFETY: as above.
-        check(unsafe { ffi::MPI_Type_free(&mut part) })?;
+        // SAFETY: the parts may be freed once the whole is made.
+        gate(call, || unsafe { ffi::MPI_Type_free(&mut part) })?;
     }
     Ok(Counted { count: 1, datatype: result, temporary: true })
 }

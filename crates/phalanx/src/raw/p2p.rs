@@ -5,7 +5,7 @@ use std::os::raw::{c_int, c_void};
 
 use phalanx_sys as ffi;
 
-use super::wait::{blocking, ignore, policy, until, Policy};
+use super::wait::{Policy, blocking, ignore, policy, poll, until};
 use super::{SUCCESS, View, ViewMut, c_count, failure, gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Call;
@@ -62,6 +62,9 @@ impl RawStatus {
     /// Bytes of the message.
     #[inline(always)]
     pub fn bytes(&self, call: &Call<'_>) -> Result<usize> {
+        if !super::state::is_running() {
+            return Err(Error::new(ErrorKind::State, call, "MPI is finalized already"));
+        }
         let mut count: ffi::MPI_Count = 0;
         // SAFETY: the status was filled by a completed call. The function reads the status alone:
         // it may run on any thread that holds one.
@@ -239,7 +242,8 @@ pub(crate) fn sendrecv(
 }
 
 /// The same as a receive and a send that are posted together. Both complete before it returns,
-/// whatever fails: the buffers are the caller's again.
+/// whatever fails: the buffers are the caller's again. One pass of the gate for all of it, so that no
+/// other thread can come between.
 fn sendrecv_polled(
     call: &Call<'_>,
     send: View<'_>,
@@ -249,44 +253,49 @@ fn sendrecv_polled(
 ) -> Result<RawStatus> {
     let comm = identity(call);
     let (outgoing, incoming) = (send.counted(call)?, recv.counted(call)?);
-    // SAFETY: reading a constant of the C library.
-    let null = unsafe { ffi::RSMPI_REQUEST_NULL };
-    let (mut receiving, mut sending) = (null, null);
-    // SAFETY: both views are borrowed until this function returns, and both requests are complete
-    // by then.
-    gate(call, || unsafe {
-        ffi::MPI_Irecv(
-            recv.pointer,
-            incoming.count,
-            incoming.datatype,
-            from.rank,
-            from.tag,
-            comm,
-            &mut receiving,
-        )
+    let (mut receiving, mut sending) = (super::request::null(), super::request::null());
+    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
+    gate(call, || {
+        // SAFETY: both views are borrowed until this function returns, and both requests are
+        // complete by then.
+        let code = unsafe {
+            ffi::MPI_Irecv(
+                recv.pointer,
+                incoming.count,
+                incoming.datatype,
+                from.rank,
+                from.tag,
+                comm,
+                &mut receiving,
+            )
+        };
+        if code != SUCCESS {
+            return code;
+        }
+        // SAFETY: as above.
+        let code = unsafe {
+            ffi::MPI_Isend(
+                send.pointer,
+                outgoing.count,
+                outgoing.datatype,
+                to.rank,
+                to.tag,
+                comm,
+                &mut sending,
+            )
+        };
+        if code != SUCCESS {
+            // SAFETY: the request is live. What cannot be cancelled completes below.
+            unsafe { ffi::MPI_Cancel(&mut receiving) };
+            poll(&mut receiving, ignore());
+            return code;
+        }
+        let received = poll(&mut receiving, status.as_mut_ptr());
+        let sent = poll(&mut sending, ignore());
+        if received != SUCCESS { received } else { sent }
     })?;
-    // SAFETY: as above.
-    let started = gate(call, || unsafe {
-        ffi::MPI_Isend(
-            send.pointer,
-            outgoing.count,
-            outgoing.datatype,
-            to.rank,
-            to.tag,
-            comm,
-            &mut sending,
-        )
-    });
-    if let Err(error) = started {
-        super::request::cancel(call, &mut receiving)?;
-        super::request::wait(call, &mut receiving)?;
-        return Err(error);
-    }
-    let received = super::request::wait(call, &mut receiving);
-    let sent = super::request::wait(call, &mut sending);
-    let status = received?;
-    sent?;
-    Ok(status)
+    // SAFETY: zero is a valid status, and the call succeeded.
+    Ok(RawStatus(unsafe { status.assume_init() }))
 }
 
 pub(crate) fn sendrecv_replace(

@@ -1,13 +1,14 @@
 //! Completion of requests.
 
 use std::mem::MaybeUninit;
+use std::os::raw::c_int;
 
 use phalanx_sys as ffi;
 
 use super::p2p::RawStatus;
 use super::wait::{Backoff, Policy, policy};
 use super::{SUCCESS, c_count, failure, gate};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::Call;
 
 /// The request that stands for nothing.
@@ -42,6 +43,11 @@ pub(crate) fn wait(call: &Call<'_>, request: &mut ffi::MPI_Request) -> Result<Ra
     Ok(RawStatus(status))
 }
 
+/// Whether the gate refused a call, so that the operation it was about goes on: its buffers must stay.
+pub(crate) fn was_refused(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Thread | ErrorKind::State)
+}
+
 pub(crate) fn cancel(call: &Call<'_>, request: &mut ffi::MPI_Request) -> Result<()> {
     if *request == null() {
         return Ok(());
@@ -50,15 +56,29 @@ pub(crate) fn cancel(call: &Call<'_>, request: &mut ffi::MPI_Request) -> Result<
     gate(call, || unsafe { ffi::MPI_Cancel(request) })
 }
 
-/// Completes all requests, each with its own outcome.
-pub(crate) fn wait_all(
+/// Completes all requests, each with its own outcome. `origin` says what a request is, for its error.
+///
+/// A request that is not null afterwards is still in flight: the gate refused a call.
+pub(crate) fn wait_all<'a>(
     call: &Call<'_>,
     requests: &mut [ffi::MPI_Request],
+    origin: impl Fn(usize) -> Call<'a>,
 ) -> Result<Vec<Result<RawStatus>>> {
-    let count = c_count(call, "number of requests", requests.len())?;
     let mut statuses = vec![empty_status(); requests.len()];
+    let code = wait_all_into(call, requests, &mut statuses)?;
+    Ok(outcomes(code, requests, &statuses, origin))
+}
+
+/// The call itself: one status for each request, and the code.
+fn wait_all_into(
+    call: &Call<'_>,
+    requests: &mut [ffi::MPI_Request],
+    statuses: &mut [ffi::MPI_Status],
+) -> Result<c_int> {
+    assert_eq!(requests.len(), statuses.len());
+    let count = c_count(call, "number of requests", requests.len())?;
     let mut backoff = Backoff::new();
-    let code = loop {
+    loop {
         let mut code = SUCCESS;
         let mut done = 1;
         gate(call, || {
@@ -80,51 +100,73 @@ pub(crate) fn wait_all(
             SUCCESS
         })?;
         if done != 0 || code != SUCCESS {
-            break code;
+            return Ok(code);
         }
         backoff.pause();
-    };
+    }
+}
+
+fn outcomes<'a>(
+    code: c_int,
+    requests: &mut [ffi::MPI_Request],
+    statuses: &[ffi::MPI_Status],
+    origin: impl Fn(usize) -> Call<'a>,
+) -> Vec<Result<RawStatus>> {
     if code == SUCCESS {
-        return Ok(statuses.into_iter().map(|status| Ok(RawStatus(status))).collect());
+        return statuses.iter().map(|&status| Ok(RawStatus(status))).collect();
     }
     // Some failed: complete what is still pending one by one, and say of each how it ended.
     let in_status = super::error_class(code) == ffi::phx_err_in_status();
     let mut outcomes = Vec::with_capacity(requests.len());
-    for (request, status) in requests.iter_mut().zip(statuses) {
+    for (index, (request, &status)) in requests.iter_mut().zip(statuses).enumerate() {
+        let call = origin(index);
         outcomes.push(if *request != null() {
-            wait(call, request)
+            let outcome = wait(&call, request);
+            if outcome.as_ref().is_err_and(|error| !was_refused(error)) {
+                *request = null();
+            }
+            outcome
         } else if in_status && status.MPI_ERROR != SUCCESS {
-            Err(failure(call, status.MPI_ERROR))
+            Err(failure(&call, status.MPI_ERROR))
         } else if in_status {
             Ok(RawStatus(status))
         } else {
-            Err(failure(call, code))
+            Err(failure(&call, code))
         });
     }
-    Ok(outcomes)
+    outcomes
 }
 
-/// Completes all requests whose statuses nobody asks for. The fast path of a window of messages.
+/// So many statuses fit on the stack: a usual window of messages allocates nothing.
+const STATUSES: usize = 128;
+
+/// Completes all requests whose statuses nobody asks for, unless one fails: its status has its error.
 #[inline]
-pub(crate) fn finish_all(call: &Call<'_>, requests: &mut [ffi::MPI_Request]) -> Result<()> {
-    if policy() == Policy::Library && requests.len() < i32::MAX as usize {
-        // SAFETY: the array has as many entries as the count says.
-        return gate(call, || unsafe {
-            ffi::MPI_Waitall(
-                requests.len() as i32,
-                requests.as_mut_ptr(),
-                ffi::RSMPI_STATUSES_IGNORE,
-            )
-        });
+pub(crate) fn finish_all<'a>(
+    call: &Call<'_>,
+    requests: &mut [ffi::MPI_Request],
+    origin: impl Fn(usize) -> Call<'a>,
+) -> Result<()> {
+    let first_error = |outcomes: Vec<Result<RawStatus>>| {
+        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
+    };
+    if requests.len() > STATUSES {
+        return first_error(wait_all(call, requests, origin)?);
     }
-    wait_all(call, requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
+    let mut statuses = [empty_status(); STATUSES];
+    let statuses = &mut statuses[..requests.len()];
+    match wait_all_into(call, requests, statuses)? {
+        SUCCESS => Ok(()),
+        code => first_error(outcomes(code, requests, statuses, origin)),
+    }
 }
 
-/// Completes at least one of the requests and returns its index, or `None` if all are null.
+/// Completes one of the requests and returns its index and its status or code, or `None` if all are
+/// null.
 pub(crate) fn wait_any(
     call: &Call<'_>,
     requests: &mut [ffi::MPI_Request],
-) -> Result<Option<(usize, Result<RawStatus>)>> {
+) -> Result<Option<(usize, Result<RawStatus, c_int>)>> {
     let count = c_count(call, "number of requests", requests.len())?;
     let mut status = empty_status();
     let mut index = 0;
@@ -157,7 +199,7 @@ pub(crate) fn wait_any(
             return if code == SUCCESS { Ok(None) } else { Err(failure(call, code)) };
         }
         if code != SUCCESS {
-            return Ok(Some((index as usize, Err(failure(call, code)))));
+            return Ok(Some((index as usize, Err(code))));
         }
         if done != 0 {
             return Ok(Some((index as usize, Ok(RawStatus(status)))));

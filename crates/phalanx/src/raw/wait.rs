@@ -95,7 +95,8 @@ pub(crate) fn blocking(
     })
 }
 
-fn poll(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status) -> c_int {
+/// Looks until the request is complete.
+pub(super) fn poll(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status) -> c_int {
     let mut backoff = Backoff::new();
     loop {
         let mut done = 0;

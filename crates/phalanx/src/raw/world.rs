@@ -13,13 +13,6 @@ use super::{SUCCESS, gate, string_from, ungated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{ABORT, Call, FINALIZE, INIT, LIBRARY_VERSION, PROCESSOR_NAME, VERSION};
 
-/// Whether some code of this process has initialised MPI.
-pub(crate) fn is_initialized() -> bool {
-    let mut flag = 0;
-    // SAFETY: MPI_Initialized may be called at any time and from any thread.
-    unsafe { ffi::MPI_Initialized(&mut flag) == SUCCESS && flag != 0 }
-}
-
 pub(crate) fn is_finalized() -> bool {
     let mut flag = 0;
     // SAFETY: MPI_Finalized may be called at any time and from any thread.

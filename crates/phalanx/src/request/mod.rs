@@ -20,7 +20,8 @@ pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
 pub(crate) use orphans::unfinished;
-pub(crate) use task::{Progress, Single, Task};
+pub(crate) use nonblocking::Receiving;
+pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
@@ -233,13 +234,18 @@ impl<R: 'static> Request<R> {
         let call = Call { operation: &CANCEL, ..origin.call() };
         let Some(task) = self.task.as_mut() else { return Err(already_taken(&call)) };
         let receives = matches!(call.peer, Peer::From(_) | Peer::AnySource | Peer::Null);
-        let Some(handle) = task.handle().filter(|_| receives) else {
-            if receives && task.forget_unmatched() {
-                self.task = None;
-                return Ok(None);
-            }
+        if !receives {
             let detail = "only a receive can be cancelled";
             return Err(Error::new(ErrorKind::Unsupported, &call, detail));
+        }
+        if task.forget_unmatched() {
+            self.task = None;
+            return Ok(None);
+        }
+        let Some(handle) = task.handle() else {
+            // The message is here or on its way: it comes all the same.
+            let outcome = task.block(&call);
+            return self.conclude(outcome).map(Some);
         };
         raw::request::cancel(&call, handle)?;
         let status = raw::request::wait(&call, handle)?;
@@ -262,10 +268,14 @@ impl<R: 'static> Request<R> {
 
     /// Takes the result of a task that is over.
     fn conclude(&mut self, outcome: Result<()>) -> Result<R> {
-        let task = self.task.take();
-        outcome?;
+        if let Err(error) = outcome {
+            if !raw::request::was_refused(&error) {
+                self.task = None;
+            }
+            return Err(error);
+        }
         let call = self.origin.call();
-        match task {
+        match self.task.take() {
             Some(mut task) => task.take(&call),
             None => Err(already_taken(&call)),
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Origin;
 use super::stable::Stable;
 use super::task::{Progress, Task};
+use crate::raw::request::was_refused;
 use crate::raw::state;
 
 /// A task without its result, so that orphans of all kinds can stand in one list.
@@ -17,8 +18,11 @@ struct Abandoned<R>(Stable<dyn Task<R>>);
 
 impl<R> Orphan for Abandoned<R> {
     fn is_over(&mut self, origin: &Origin) -> bool {
-        // An error ends the operation too; nobody is left who would want to hear of it.
-        !matches!(self.0.poll(&origin.call()), Ok(Progress::Pending))
+        match self.0.poll(&origin.call()) {
+            Ok(progress) => progress == Progress::Complete,
+            // An error of the operation ends it too; nobody is left who would want to hear of it.
+            Err(error) => !was_refused(&error),
+        }
     }
 }
 
@@ -57,8 +61,11 @@ pub(super) fn sweep() {
         return;
     }
     let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
-    orphans.retain_mut(|(orphan, origin)| !orphan.is_over(origin));
+    let over: Vec<Entry> = orphans.extract_if(.., |(orphan, origin)| orphan.is_over(origin)).collect();
     COUNT.store(orphans.len(), Ordering::Relaxed);
+    drop(orphans);
+    // A closure of a mapped request may hold another request, which becomes an orphan here.
+    drop(over);
 }
 
 /// Says which requests never completed. Their buffers stay allocated: MPI may still know them.

@@ -104,19 +104,29 @@ impl Flights {
         if self.requests.is_empty() {
             return Ok(());
         }
-        let call = comm.call(&WAIT_ALL, location);
-        let mut outcome = raw::request::finish_all(&call, &mut self.requests);
-        if outcome.is_err() {
-            // Some may still be in flight: all must be over before the buffers are free.
-            for (request, detail) in self.requests.iter_mut().zip(&self.details) {
-                if let Err(error) = raw::request::wait(&detail.call(comm), request) {
-                    outcome = outcome.and(Err(error));
-                }
+        let mut outcome = self.complete(comm, location);
+        let mut backoff = Backoff::new();
+        // Some may still be in flight: all must be over before the buffers are free.
+        while self.requests.iter().any(|&request| request != raw::request::null()) {
+            if outcome.as_ref().is_err_and(Error::is_state) {
+                let message = format!(
+                    "MPI was finalized inside the scope at {location}, with messages in flight \
+                     whose buffers cannot be given back"
+                );
+                crate::world::end_job(message);
             }
+            backoff.pause();
+            outcome = outcome.and(self.complete(comm, location));
         }
         self.requests.clear();
         self.details.clear();
         outcome
+    }
+
+    fn complete(&mut self, comm: &Comm, location: &'static Location<'static>) -> Result<()> {
+        let call = comm.call(&WAIT_ALL, location);
+        let details = &self.details;
+        raw::request::finish_all(&call, &mut self.requests, |index| details[index].call(comm))
     }
 }
 
@@ -154,9 +164,11 @@ impl Drop for Recall<'_> {
             let mut left = None;
             for (request, detail) in requests.iter_mut().zip(details.iter()) {
                 let call = detail.call(self.comm);
-                // An error ends the request as completion does.
-                if let Ok(None) = raw::request::test(&call, request) {
-                    left = Some(detail);
+                // An error of the operation ends the request as completion does.
+                match raw::request::test(&call, request) {
+                    Ok(Some(_)) => {}
+                    Err(error) if !raw::request::was_refused(&error) => {}
+                    Ok(None) | Err(_) => left = Some(detail),
                 }
             }
             let Some(detail) = left else { break };
@@ -274,10 +286,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// MPI: `MPI_Waitall`, MPI-4.1 section 3.7.5.
     #[track_caller]
     pub fn wait_all(&'scope self) -> Result<()> {
-        let call = self.comm.call(&WAIT_ALL, Location::caller());
-        let mut flights = self.flights.borrow_mut();
         // The entries stay: a `Pending` knows its request by index.
-        raw::request::finish_all(&call, &mut flights.requests)
+        self.flights.borrow_mut().complete(self.comm, Location::caller())
     }
 }
 

@@ -32,11 +32,13 @@ use crate::record::{Call, WAIT_ALL, WAIT_ANY};
 /// ```
 pub struct RequestSet<R: 'static> {
     requests: Vec<Option<Request<R>>>,
+    /// An error that was found after results which had to be given back first.
+    failed: Option<Error>,
 }
 
 impl<R: 'static> Default for RequestSet<R> {
     fn default() -> Self {
-        RequestSet { requests: Vec::new() }
+        RequestSet { requests: Vec::new(), failed: None }
     }
 }
 
@@ -52,9 +54,9 @@ impl<R: 'static> RequestSet<R> {
         self.requests.len() - 1
     }
 
-    /// How many requests have not completed yet.
+    /// How many requests have not completed yet, or have failed and not said so.
     pub fn pending(&self) -> usize {
-        self.requests.iter().flatten().count()
+        self.requests.iter().flatten().count() + usize::from(self.failed.is_some())
     }
 
     /// Waits for all, and returns the results of those that were pending in the order of the indices.
@@ -64,7 +66,11 @@ impl<R: 'static> RequestSet<R> {
     ///
     /// MPI: `MPI_Waitall`, MPI-4.1 section 3.7.5.
     pub fn wait_all(mut self) -> Result<Vec<R>> {
-        self.complete_handles()?;
+        let completed = self.complete_handles();
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        completed?;
         let mut results = Vec::with_capacity(self.requests.len());
         let mut first_error = None;
         for request in self.requests.drain(..).flatten() {
@@ -84,6 +90,7 @@ impl<R: 'static> RequestSet<R> {
         if policy() == Policy::Poll {
             return self.poll_until_all();
         }
+        let pending = self.requests.iter().flatten().count();
         let mut tasks = Vec::new();
         let mut handles = Vec::new();
         for request in self.requests.iter_mut().flatten() {
@@ -95,15 +102,14 @@ impl<R: 'static> RequestSet<R> {
             }
         }
         // Requests of several steps need polling while the others wait.
-        if tasks.len() < self.requests.iter().flatten().count() {
+        if tasks.len() < pending {
             return self.poll_until_all();
         }
         let call = Call { operation: &WAIT_ALL, ..origin.call() };
-        let outcomes = raw::request::wait_all(&call, &mut handles)?;
-        let mut requests = self.requests.iter_mut().flatten();
+        let origins: Vec<&Origin> = tasks.iter().map(|request| &request.origin).collect();
+        let outcomes = raw::request::wait_all(&call, &mut handles, |index| origins[index].call())?;
         let mut first_error = None;
-        for outcome in outcomes {
-            let Some(request) = requests.next() else { break };
+        for (request, outcome) in tasks.into_iter().zip(outcomes) {
             match outcome {
                 Ok(status) => {
                     if let Some(task) = request.task.as_mut() {
@@ -111,8 +117,10 @@ impl<R: 'static> RequestSet<R> {
                     }
                 }
                 Err(error) => {
-                    // Its MPI request is over; there is no result to take.
-                    request.task = None;
+                    // Its MPI request is over, unless the gate refused: there is no result to take.
+                    if !raw::request::was_refused(&error) {
+                        request.task = None;
+                    }
                     first_error.get_or_insert(error);
                 }
             }
@@ -130,6 +138,7 @@ impl<R: 'static> RequestSet<R> {
                 if let Some(task) = request.task.as_mut() {
                     match task.poll(&call) {
                         Ok(progress) => pending |= progress == Progress::Pending,
+                        Err(error) if raw::request::was_refused(&error) => return Err(error),
                         Err(error) => {
                             // Its MPI request is over; there is no result to take.
                             request.task = None;
@@ -174,7 +183,7 @@ impl<R: 'static> RequestSet<R> {
         if self.pending() == 0 {
             return Ok(None);
         }
-        if policy() == Policy::Library {
+        if policy() == Policy::Library && self.failed.is_none() {
             if let Some(index) = self.block_for_any()? {
                 return self.take(index).map(|result| Some((index, result)));
             }
@@ -207,7 +216,8 @@ impl<R: 'static> RequestSet<R> {
                 }
                 Ok(Some(index))
             }
-            Err(error) => {
+            Err(code) => {
+                let error = raw::failure(&request.origin.call(), code);
                 request.task = None;
                 self.requests[index] = None;
                 Err(error)
@@ -231,33 +241,61 @@ impl<R: 'static> RequestSet<R> {
     /// Waits until at least one is complete and returns all that are, or nothing if none is pending.
     ///
     /// # Errors
-    /// The first error of the requests that completed.
+    /// The first error of the requests that completed. If others have completed too, their results
+    /// come first, and the next call returns the error.
     ///
     /// MPI: `MPI_Waitsome`, MPI-4.1 section 3.7.5.
     pub fn wait_some(&mut self) -> Result<Vec<(usize, R)>> {
         let Some(first) = self.wait_any()? else { return Ok(Vec::new()) };
-        let mut results = vec![first];
-        results.extend(self.test_some()?);
+        let mut results = self.collect_after(vec![first])?;
         results.sort_by_key(|(index, _)| *index);
         Ok(results)
+    }
+
+    /// Adds what else is complete. An error waits for the next call where there are results already:
+    /// those must not be lost.
+    fn collect_after(&mut self, mut results: Vec<(usize, R)>) -> Result<Vec<(usize, R)>> {
+        loop {
+            match self.test_any() {
+                Ok(Some(found)) => results.push(found),
+                Ok(None) => return Ok(results),
+                Err(error) if results.is_empty() => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return Ok(results);
+                }
+            }
+        }
     }
 
     /// All results, if all requests are complete.
     ///
     /// # Errors
-    /// The first error of a request.
+    /// That of a request which failed. It leaves the set; the others stay.
     ///
     /// MPI: `MPI_Testall`, MPI-4.1 section 3.7.5.
     pub fn test_all(&mut self) -> Result<Option<Vec<R>>> {
-        for request in self.requests.iter_mut().flatten() {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut pending = false;
+        // Each is looked at, even when one is known to be pending: what it waits for may be another.
+        for slot in &mut self.requests {
+            let Some(request) = slot else { continue };
             let call = request.origin.call();
-            if let Some(task) = request.task.as_mut() {
-                if task.poll(&call)? == Progress::Pending {
-                    return Ok(None);
+            let Some(task) = request.task.as_mut() else { continue };
+            match task.poll(&call) {
+                Ok(progress) => pending |= progress == Progress::Pending,
+                Err(error) => {
+                    if !raw::request::was_refused(&error) {
+                        request.task = None;
+                        *slot = None;
+                    }
+                    return Err(error);
                 }
             }
         }
-        std::mem::take(self).wait_all().map(Some)
+        if pending { Ok(None) } else { std::mem::take(self).wait_all().map(Some) }
     }
 
     /// The index and result of one that is complete, if there is one.
@@ -267,6 +305,9 @@ impl<R: 'static> RequestSet<R> {
     ///
     /// MPI: `MPI_Testany`, MPI-4.1 section 3.7.5.
     pub fn test_any(&mut self) -> Result<Option<(usize, R)>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         for (index, slot) in self.requests.iter_mut().enumerate() {
             let Some(request) = slot else { continue };
             match request.test() {
@@ -276,7 +317,9 @@ impl<R: 'static> RequestSet<R> {
                     return Ok(Some((index, result)));
                 }
                 Err(error) => {
-                    *slot = None;
+                    if !raw::request::was_refused(&error) {
+                        *slot = None;
+                    }
                     return Err(error);
                 }
             }
@@ -287,15 +330,11 @@ impl<R: 'static> RequestSet<R> {
     /// The indices and results of all that are complete.
     ///
     /// # Errors
-    /// The first error of the requests that completed.
+    /// As [`wait_some`](RequestSet::wait_some).
     ///
     /// MPI: `MPI_Testsome`, MPI-4.1 section 3.7.5.
     pub fn test_some(&mut self) -> Result<Vec<(usize, R)>> {
-        let mut results = Vec::new();
-        while let Some(found) = self.test_any()? {
-            results.push(found);
-        }
-        Ok(results)
+        self.collect_after(Vec::new())
     }
 }
 

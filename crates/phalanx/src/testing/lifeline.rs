@@ -1,74 +1,75 @@
 //! A connection between the parent and each rank, which ends when either of them dies.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::mem;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::epoll::Epoll;
 use super::{folder, record};
 
 /// When a rank came and went, as its parent saw it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
-    pub(super) process: Option<u32>,
+    pub(super) started: bool,
     pub(super) ended: Option<Duration>,
 }
 
 /// The parent's end of all lifelines.
-pub(super) struct Lives(Arc<Mutex<Vec<Life>>>);
+pub(super) struct Lives {
+    lives: Arc<Mutex<Vec<Life>>>,
+    socket: PathBuf,
+}
 
 impl Lives {
-    /// Waits for ranks in the background, for as long as the process lives or the folder exists.
+    /// Waits for ranks in the background, until dropped.
+    ///
+    /// One thread does it for all of them. A launcher ends the other ranks within microseconds of
+    /// the first, and only the kernel's own queue of events still has them in their order.
     pub(super) fn watch(folder: &Path, ranks: usize) -> io::Result<Lives> {
-        let listener = UnixListener::bind(folder::socket(folder))?;
+        let socket = folder::socket(folder);
+        let listener = UnixListener::bind(&socket)?;
+        let events = Epoll::new()?;
+        events.add(&listener)?;
         let lives = Arc::new(Mutex::new(vec![Life::default(); ranks]));
         let shared = Arc::clone(&lives);
         thread::Builder::new()
             .name("phalanx-test".into())
-            .spawn(move || {
-                for connection in listener.incoming().map_while(Result::ok) {
-                    let lives = Arc::clone(&shared);
-                    let mut connection = BufReader::new(connection);
-                    match greeting(&mut connection) {
-                        Some((rank, process)) if rank < ranks => {
-                            lock(&lives)[rank].process = Some(process);
-                            thread::spawn(move || follow(connection, &lives, rank));
-                        }
-                        // The parent itself: see `drop`.
-                        _ => return,
-                    }
-                }
-            })?;
-        Ok(Lives(lives))
+            // The end of the thread on an error is seen as ranks that never ended.
+            .spawn(move || drop(watch(&listener, &events, &shared)))?;
+        Ok(Lives { lives, socket })
     }
 
     pub(super) fn now(&self) -> Vec<Life> {
-        lock(&self.0).clone()
+        lock(&self.lives).clone()
     }
 
     /// Waits until every rank that came is known to have gone. They are dead when this is called;
-    /// the threads that notice it may be late.
+    /// the thread that notices it may be late.
     pub(super) fn after_the_end(&self) -> Vec<Life> {
         let patience = Instant::now() + Duration::from_secs(2);
         loop {
             let lives = self.now();
-            let all_gone = lives
-                .iter()
-                .all(|life| life.process.is_none() || life.ended.is_some());
+            let all_gone = lives.iter().all(|life| !life.started || life.ended.is_some());
             if all_gone || Instant::now() > patience {
                 return lives;
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
+}
 
-    /// Ends the thread that waits for ranks.
-    pub(super) fn stop(&self, folder: &Path) {
-        // Failing means that it has ended already.
-        let _ = UnixStream::connect(folder::socket(folder));
+impl Drop for Lives {
+    fn drop(&mut self) {
+        // Failing means that the thread has ended already.
+        let _ = UnixStream::connect(&self.socket)
+            .and_then(|connection| writeln!(&connection, "{STOP}"));
     }
 }
 
@@ -76,36 +77,91 @@ fn lock(lives: &Mutex<Vec<Life>>) -> MutexGuard<'_, Vec<Life>> {
     lives.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn greeting(connection: &mut impl BufRead) -> Option<(usize, u32)> {
-    let mut line = String::new();
-    connection.read_line(&mut line).ok()?;
-    let (rank, process) = line.trim().split_once(' ')?;
-    Some((rank.parse().ok()?, process.parse().ok()?))
+fn watch(listener: &UnixListener, events: &Epoll, lives: &Mutex<Vec<Life>>) -> io::Result<()> {
+    let mut connections = HashMap::new();
+    let mut lifelines = Vec::new();
+    loop {
+        let ready = events.next()?;
+        if ready == listener.as_raw_fd() {
+            let (connection, _) = listener.accept()?;
+            match greeting(&connection) {
+                Some(Greeting::Rank(rank)) if rank < lock(lives).len() => {
+                    lock(lives)[rank].started = true;
+                    events.add(&connection)?;
+                    connections.insert(connection.as_raw_fd(), (connection, rank));
+                }
+                Some(Greeting::Lifeline) => lifelines.push(connection),
+                Some(Greeting::Stop) => return Ok(()),
+                // Another test that looks whether this one lives.
+                _ => {}
+            }
+        } else if let Some((connection, rank)) = connections.remove(&ready) {
+            // A rank sends nothing after its greeting, so this is its end. Closing the connection
+            // takes it out of the queue.
+            drop(connection);
+            lock(lives)[rank].ended = Some(record::now());
+        }
+    }
 }
 
-fn follow(mut connection: BufReader<UnixStream>, lives: &Mutex<Vec<Life>>, rank: usize) {
-    // Nothing is ever sent: this returns when the rank is gone.
-    let _ = connection.read(&mut [0]);
-    lock(lives)[rank].ended = Some(record::now());
+/// What is said first on a connection, and all that is ever said.
+enum Greeting {
+    /// The connection ends when this rank does.
+    Rank(usize),
+    /// The connection ends when the parent does.
+    Lifeline,
+    /// The parent itself has no more need to know.
+    Stop,
+}
+
+const LIFELINE: &str = "lifeline";
+const STOP: &str = "stop";
+
+fn greeting(connection: &UnixStream) -> Option<Greeting> {
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line).ok()?;
+    match line.trim() {
+        LIFELINE => Some(Greeting::Lifeline),
+        STOP => Some(Greeting::Stop),
+        rank => Some(Greeting::Rank(rank.parse().ok()?)),
+    }
 }
 
 /// Ties this rank to its parent: it is killed when the parent dies, however that happens, and when
 /// its time is up and the parent has not ended it.
 pub(super) fn tie(folder: &Path, rank: usize, time: Duration) -> io::Result<()> {
-    let mut connection = UnixStream::connect(folder::socket(folder))?;
-    writeln!(connection, "{rank} {}", process::id())?;
-    connection.set_read_timeout(Some(time))?;
-    thread::Builder::new()
-        .name("phalanx-lifeline".into())
-        .spawn(move || {
-            loop {
-                match connection.read(&mut [0]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    _ => die(),
-                }
+    let notice = UnixStream::connect(folder::socket(folder))?;
+    writeln!(&notice, "{rank}")?;
+    open_until_death(notice);
+
+    // A second connection, because a thread that reads delays the end of what it reads: it must
+    // itself be woken to die.
+    let mut lifeline = UnixStream::connect(folder::socket(folder))?;
+    writeln!(lifeline, "{LIFELINE}")?;
+    lifeline.set_read_timeout(Some(time))?;
+    thread::Builder::new().name("phalanx-lifeline".into()).spawn(move || {
+        loop {
+            match lifeline.read(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => die(),
             }
-        })?;
+        }
+    })?;
     Ok(())
+}
+
+/// Leaves the connection to be closed by the kernel, early among all that this process has open.
+///
+/// The launcher too learns of the death of a rank from a connection that is closed, and ends the
+/// other ranks at once. The parent should know before. Linux closes the highest number first.
+fn open_until_death(connection: UnixStream) {
+    const HIGH: libc::c_int = 900;
+    // SAFETY: duplicates a descriptor that is open. On failure the low number serves as well, only
+    // a little later.
+    let high = unsafe { libc::fcntl(connection.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HIGH) };
+    if high == -1 {
+        mem::forget(connection);
+    }
 }
 
 /// Ends this process at once. `exit` would run handlers that wait for other ranks.

@@ -4,7 +4,6 @@ use std::env;
 use std::ffi::OsString;
 use std::panic;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use phalanx_launch::{Finished, Job, Launcher, Mpi, Output};
 
@@ -22,10 +21,7 @@ const TIME_FACTOR: &str = "PHALANX_TEST_TIME_FACTOR";
 pub(super) fn run(test: &Test<'_>, arguments: Vec<OsString>) {
     let report = match attempt(test, arguments) {
         Ok(report) => report,
-        Err(why) => panic!(
-            "the test could not be started on {} ranks: {why}",
-            test.ranks
-        ),
+        Err(why) => panic!("the test could not be started on {} ranks: {why}", test.ranks),
     };
     match report.failure() {
         None => print!("{}", report.outputs()),
@@ -63,15 +59,14 @@ fn attempt(test: &Test<'_>, arguments: Vec<OsString>) -> Result<Report, String> 
     let at_time_out = (!in_time).then(|| lives.now());
     let finished = running.finish();
     let lives_at_end = lives.after_the_end();
-    lives.stop(folder.path());
 
     let ranks = (0..test.ranks)
         .map(|rank| Rank {
-            started: lives_at_end[rank].process.is_some(),
+            started: lives_at_end[rank].started,
             ended: lives_at_end[rank].ended,
             running_at_time_out: at_time_out
                 .as_ref()
-                .is_some_and(|lives| lives[rank].process.is_some() && lives[rank].ended.is_none()),
+                .is_some_and(|lives| lives[rank].started && lives[rank].ended.is_none()),
             record: Record::read(folder.path(), rank),
             output: std::fs::read(folder::output(folder.path(), rank)).unwrap_or_default(),
         })
@@ -104,9 +99,7 @@ fn launcher() -> Result<&'static Launcher, String> {
 fn time_factor() -> f64 {
     let text = env::var(TIME_FACTOR).ok();
     let factor = text.and_then(|text| text.trim().parse::<f64>().ok());
-    factor
-        .filter(|factor| (0.01..=1000.0).contains(factor))
-        .unwrap_or(1.0)
+    factor.filter(|factor| (0.01..=1000.0).contains(factor)).unwrap_or(1.0)
 }
 
 fn launcher_output(finished: &Finished) -> Vec<u8> {

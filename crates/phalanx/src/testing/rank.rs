@@ -19,13 +19,8 @@ pub(super) const TIME: &str = "PHALANX_TEST_MILLISECONDS";
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Variables in which launchers number their processes.
-const RANK_VARIABLES: [&str; 5] = [
-    "OMPI_COMM_WORLD_RANK",
-    "PMIX_RANK",
-    "PMI_RANK",
-    "MV2_COMM_WORLD_RANK",
-    "SLURM_PROCID",
-];
+const RANK_VARIABLES: [&str; 5] =
+    ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID"];
 
 /// What a process that is a rank of a test needs to know.
 pub(super) struct Role {
@@ -42,9 +37,7 @@ impl Role {
         }
         let folder = PathBuf::from(env::var_os(FOLDER)?);
         let time = Duration::from_millis(env::var(TIME).ok()?.parse().ok()?);
-        let rank = RANK_VARIABLES
-            .iter()
-            .find_map(|name| env::var(name).ok()?.parse().ok())?;
+        let rank = RANK_VARIABLES.iter().find_map(|name| env::var(name).ok()?.parse().ok())?;
         Some(Role { folder, rank, time })
     }
 
@@ -57,10 +50,7 @@ impl Role {
     #[track_caller]
     pub(super) fn play<R: Outcome>(self, level: Threading, body: impl FnOnce(Comm) -> R) -> ! {
         if let Err(error) = self.prepare() {
-            eprintln!(
-                "error: rank {} cannot report to its test: {error}",
-                self.rank
-            );
+            eprintln!("error: rank {} cannot report to its test: {error}", self.rank);
             process::exit(1);
         }
         let code = world::run_with(level, body);
@@ -68,11 +58,7 @@ impl Role {
         let record = if passed {
             Record::new(Verdict::Passed, None, String::new())
         } else {
-            Record::new(
-                Verdict::Failed,
-                None,
-                "returned an exit code other than 0".into(),
-            )
+            Record::new(Verdict::Failed, None, "returned an exit code other than 0".into())
         };
         let written = record.write(&self.folder, self.rank);
         process::exit(if passed && written.is_ok() { 0 } else { 1 })

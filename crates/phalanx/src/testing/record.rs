@@ -39,30 +39,16 @@ pub(super) fn now() -> Duration {
 
 impl Record {
     pub(super) fn new(verdict: Verdict, location: Option<String>, message: String) -> Record {
-        Record {
-            verdict,
-            at: now(),
-            location,
-            message,
-        }
+        Record { verdict, at: now(), location, message }
     }
 
     /// Puts the record into the folder, whole or not at all.
     pub(super) fn write(&self, folder: &Path, rank: usize) -> io::Result<()> {
         let path = folder::result(folder, rank);
         let draft = path.with_extension("draft");
-        let Record {
-            verdict,
-            at,
-            location,
-            message,
-        } = self;
+        let Record { verdict, at, location, message } = self;
         let location = location.as_deref().unwrap_or_default();
-        let text = format!(
-            "{} {}\n{location}\n{message}",
-            verdict.word(),
-            at.as_nanos()
-        );
+        let text = format!("{} {}\n{location}\n{message}", verdict.word(), at.as_nanos());
         fs::write(&draft, text)?;
         fs::rename(draft, path)
     }

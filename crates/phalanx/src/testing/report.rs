@@ -34,9 +34,7 @@ impl Rank {
     }
 
     fn failure(&self) -> Option<&Record> {
-        self.record
-            .as_ref()
-            .filter(|record| record.verdict != Verdict::Passed)
+        self.record.as_ref().filter(|record| record.verdict != Verdict::Passed)
     }
 
     /// When it failed: by its own record, or else when it died without one.
@@ -54,9 +52,7 @@ impl Report {
     /// test passed.
     pub(super) fn failure(&self) -> Option<String> {
         let size = self.ranks.len();
-        let wait_is_over = self
-            .timed_out
-            .then(|| format!("timed out after {:?}", self.timeout));
+        let wait_is_over = self.timed_out.then(|| format!("timed out after {:?}", self.timeout));
         if let Some(first) = self.first_failing() {
             let rank = &self.ranks[first];
             let mut text = format!("rank {first} of {size} {}", what_happened(rank));
@@ -93,9 +89,7 @@ impl Report {
             return Some(text);
         }
         if !self.launcher_status.is_some_and(|status| status.success()) {
-            let status = self
-                .launcher_status
-                .map_or("nothing".to_owned(), |it| it.to_string());
+            let status = self.launcher_status.map_or("nothing".to_owned(), |it| it.to_string());
             return Some(format!(
                 "the test passed on every rank, but {} ended with {status}: something failed \
                  after MPI_Finalize",
@@ -114,9 +108,8 @@ impl Report {
 
     /// The ranks that something holds for, as words.
     fn numbers(&self, holds: impl Fn(&Rank) -> bool) -> String {
-        let chosen: Vec<usize> = (0..self.ranks.len())
-            .filter(|&rank| holds(&self.ranks[rank]))
-            .collect();
+        let chosen: Vec<usize> =
+            (0..self.ranks.len()).filter(|&rank| holds(&self.ranks[rank])).collect();
         let texts: Vec<String> = chosen.iter().map(usize::to_string).collect();
         match texts.as_slice() {
             [] => String::new(),
@@ -134,10 +127,7 @@ impl Report {
         if let Some(record) = rank.failure() {
             let message = record.message.lines().next().unwrap_or_default();
             let colon = if message.is_empty() { "" } else { ": " };
-            return format!(
-                "{}{colon}{message}",
-                what_happened(rank).trim_end_matches(':')
-            );
+            return format!("{}{colon}{message}", what_happened(rank).trim_end_matches(':'));
         }
         match (first, rank.started) {
             (_, false) => "never started".to_owned(),
@@ -155,11 +145,7 @@ impl Report {
         let others = (0..self.ranks.len()).filter(|&rank| Some(rank) != first);
         let mut text = String::new();
         for rank in first.into_iter().chain(others) {
-            section(
-                &mut text,
-                &format!("output of rank {rank}"),
-                &self.ranks[rank].output,
-            );
+            section(&mut text, &format!("output of rank {rank}"), &self.ranks[rank].output);
         }
         text
     }
@@ -178,11 +164,7 @@ impl fmt::Display for Report {
         }
         let mut text = self.outputs();
         let title = format!("output of {}", self.launcher);
-        section(
-            &mut text,
-            &title,
-            &without_harness(&self.launcher_output, &self.name),
-        );
+        section(&mut text, &title, &without_harness(&self.launcher_output, &self.name));
         f.write_str(&text)
     }
 }
@@ -190,16 +172,8 @@ impl fmt::Display for Report {
 fn what_happened(rank: &Rank) -> String {
     match rank.failure() {
         Some(record) => {
-            let place = record
-                .location
-                .as_ref()
-                .map(|at| format!(" at {at}"))
-                .unwrap_or_default();
-            let verb = if record.verdict == Verdict::Panicked {
-                "panicked"
-            } else {
-                "failed"
-            };
+            let place = record.location.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+            let verb = if record.verdict == Verdict::Panicked { "panicked" } else { "failed" };
             format!("{verb}{place}:")
         }
         None => "was killed, or left the process before its test ended".to_owned(),
@@ -218,17 +192,11 @@ fn section(text: &mut String, title: &str, output: &[u8]) {
     }
     let _ = writeln!(text, "--- {title} ---");
     if output.len() > LONGEST_OUTPUT {
-        let (head, tail) = (
-            &output[..LONGEST_OUTPUT / 2],
-            &output[output.len() - LONGEST_OUTPUT / 2..],
-        );
+        let (head, tail) =
+            (&output[..LONGEST_OUTPUT / 2], &output[output.len() - LONGEST_OUTPUT / 2..]);
         let left_out = output.len() - LONGEST_OUTPUT;
         let (head, tail) = (String::from_utf8_lossy(head), String::from_utf8_lossy(tail));
-        let _ = writeln!(
-            text,
-            "{head}\n[… {left_out} bytes left out …]\n{}",
-            tail.trim_end()
-        );
+        let _ = writeln!(text, "{head}\n[… {left_out} bytes left out …]\n{}", tail.trim_end());
     } else {
         let _ = writeln!(text, "{}", String::from_utf8_lossy(output).trim_end());
     }
@@ -237,9 +205,7 @@ fn section(text: &mut String, title: &str, output: &[u8]) {
 /// What the test harness of each rank says before the test begins is of no interest.
 fn without_harness(output: &[u8], test: &str) -> Vec<u8> {
     let text = String::from_utf8_lossy(output).replace(&format!("test {test} ... "), "");
-    let kept = text
-        .lines()
-        .filter(|line| !line.is_empty() && *line != "running 1 test");
+    let kept = text.lines().filter(|line| !line.is_empty() && *line != "running 1 test");
     kept.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
@@ -266,12 +232,7 @@ mod tests {
     fn record(verdict: Verdict, at: u64, message: &str) -> Option<Record> {
         let location = (verdict == Verdict::Panicked).then(|| "tests/a.rs:7:5".to_owned());
         let at = Duration::from_millis(at);
-        Some(Record {
-            verdict,
-            at,
-            location,
-            message: message.to_owned(),
-        })
+        Some(Record { verdict, at, location, message: message.to_owned() })
     }
 
     fn report(ranks: Vec<Rank>, code: i32) -> Report {
@@ -327,10 +288,7 @@ mpirun noticed something
 
     #[test]
     fn a_rank_that_died_without_a_word_before_the_others_is_the_first() {
-        let ranks = vec![
-            rank(record(Verdict::Failed, 20, "peer is gone"), 25),
-            rank(None, 10),
-        ];
+        let ranks = vec![rank(record(Verdict::Failed, 20, "peer is gone"), 25), rank(None, 10)];
         let failure = report(ranks, 137).failure().unwrap();
         assert!(failure.starts_with("rank 1 of 2 was killed"), "{failure}");
         assert!(failure.contains("exit status: 137"), "{failure}");
@@ -338,11 +296,8 @@ mpirun noticed something
 
     #[test]
     fn a_time_out_says_who_was_still_running() {
-        let mut ranks = vec![
-            rank(None, 31),
-            rank(record(Verdict::Passed, 1, ""), 31),
-            rank(None, 31),
-        ];
+        let mut ranks =
+            vec![rank(None, 31), rank(record(Verdict::Passed, 1, ""), 31), rank(None, 31)];
         ranks[0].running_at_time_out = true;
         ranks[2].running_at_time_out = true;
         let mut report = report(ranks, 0);
@@ -357,19 +312,9 @@ mpirun noticed something
         absent.started = false;
         absent.ended = None;
         let mut report = report(vec![absent], 1);
-        assert!(
-            report
-                .failure()
-                .unwrap()
-                .starts_with("rank 0 of 1 never started (Open MPI")
-        );
+        assert!(report.failure().unwrap().starts_with("rank 0 of 1 never started (Open MPI"));
         report.launcher_output = b"running 0 tests\n".to_vec();
-        assert!(
-            report
-                .failure()
-                .unwrap()
-                .contains("has no test `sum::ranks_3`")
-        );
+        assert!(report.failure().unwrap().contains("has no test `sum::ranks_3`"));
     }
 
     #[test]

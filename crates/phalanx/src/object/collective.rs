@@ -1,0 +1,362 @@
+//! Collective operations on objects. Every rank hears of the lengths first, so that a value which
+//! cannot be encoded on one rank is an error on all, and nobody waits.
+
+use std::panic::Location;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::Bincode;
+use super::p2p::open;
+use super::wire;
+use crate::collective::PerRank;
+use crate::comm::Comm;
+use crate::datatype::{view_of, view_of_mut};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::collective::{self as raw, Form, Input, Layout};
+use crate::raw::{View, ViewMut, c_count};
+use crate::record::{
+    ALLGATHER_OBJECT, ALLTOALL_OBJECT, BCAST_OBJECT, Call, GATHER_OBJECT, SCATTER_OBJECT,
+};
+
+/// What a rank tells instead of a length when it has nothing to send because of an error.
+const FAILED: u64 = u64::MAX;
+/// The first packet of a broadcast: small values fit into it.
+const FIRST_PACKET: usize = 1024;
+const LENGTH: usize = size_of::<u64>();
+
+/// Lengths of messages as C wants them, and where each starts.
+struct Cut {
+    counts: Vec<i32>,
+    starts: Vec<i32>,
+    total: usize,
+}
+
+impl Cut {
+    fn new(call: &Call<'_>, lengths: &[u64]) -> Result<Self> {
+        let mut cut = Cut { counts: Vec::new(), starts: Vec::new(), total: 0 };
+        for &length in lengths {
+            cut.counts.push(c_count(call, "length of an object in bytes", length as usize)?);
+            cut.starts.push(c_count(call, "length of all objects in bytes", cut.total)?);
+            cut.total += length as usize;
+        }
+        c_count(call, "length of all objects in bytes", cut.total)?;
+        Ok(cut)
+    }
+
+    fn layout(&self) -> Layout<'_> {
+        Layout { counts: &self.counts, starts: &self.starts }
+    }
+
+    fn blocks(&self, bytes: Vec<u8>) -> Option<PerRank<u8>> {
+        PerRank::from_flat(bytes, self.counts.iter().map(|&count| count as usize).collect())
+    }
+}
+
+/// The error on the ranks that are not to blame.
+fn somebody_failed(call: &Call<'_>, lengths: &[u64]) -> Result<()> {
+    match lengths.iter().position(|&length| length == FAILED) {
+        None => Ok(()),
+        Some(rank) => Err(Error::new(
+            ErrorKind::Mismatch,
+            call,
+            format!("rank {rank} could not give a value; its own error says why"),
+        )),
+    }
+}
+
+fn told<T>(encoded: &Result<T>, length: impl Fn(&T) -> usize) -> u64 {
+    encoded.as_ref().map_or(FAILED, |it| length(it) as u64)
+}
+
+impl Comm {
+    /// Gives every rank the root's value. `value` is the value (or `Some`) on the root; what other
+    /// ranks pass is dropped. Collective.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if the root gives `None` or its
+    /// value cannot be encoded; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: `MPI_Bcast` once for small values, twice for larger ones; MPI-4.1 section 6.4.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let config = (world.rank() == 0).then(|| ("threshold".to_owned(), 0.5));
+    /// let (name, value) = world.bcast_object(config, 0)?;
+    /// assert_eq!((name.as_str(), value), ("threshold", 0.5));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn bcast_object<T>(&self, value: impl Into<Option<T>>, root: usize) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let call = self.call(&BCAST_OBJECT, Location::caller()).root(root);
+        self.check_root(&call, root)?;
+        let value = value.into();
+        let encoded = match &value {
+            _ if self.rank() != root => Ok(Vec::new()),
+            Some(value) => wire::to_bytes::<Bincode, T>(&call, value),
+            None => Err(nothing_given(&call)),
+        };
+        self.bcast_bytes(&call, &encoded, root, |bytes| {
+            if self.rank() == root { Ok(None) } else { wire::decode::<Bincode, T>(&call, bytes).map(Some) }
+        })
+        .and_then(|decoded| {
+            encoded?;
+            decoded.or(value).ok_or_else(|| nothing_given(&call))
+        })
+    }
+
+    /// Broadcasts a message, or the news that there is none.
+    pub(super) fn bcast_bytes<R>(
+        &self,
+        call: &Call<'_>,
+        encoded: &Result<Vec<u8>>,
+        root: usize,
+        open: impl FnOnce(&[u8]) -> Result<R>,
+    ) -> Result<R> {
+        let mut packet = [0; FIRST_PACKET];
+        if self.rank() == root {
+            packet[..LENGTH].copy_from_slice(&told(encoded, Vec::len).to_le_bytes());
+            if let Ok(bytes) = encoded {
+                let first = bytes.len().min(FIRST_PACKET - LENGTH);
+                packet[LENGTH..LENGTH + first].copy_from_slice(&bytes[..first]);
+            }
+        }
+        raw::bcast(call, Form::Blocking, ViewMut::bytes(&mut packet), root)?;
+        let mut length = [0; LENGTH];
+        length.copy_from_slice(&packet[..LENGTH]);
+        let length = u64::from_le_bytes(length);
+        if length == FAILED {
+            if self.rank() == root {
+                // The caller has the error itself.
+                return open(&[]);
+            }
+            let detail = "the root could not give a value; its own error says why";
+            return Err(Error::new(ErrorKind::Mismatch, call, detail));
+        }
+        let length = length as usize;
+        if length <= FIRST_PACKET - LENGTH {
+            return open(&packet[LENGTH..LENGTH + length]);
+        }
+        let mut bytes = match encoded {
+            Ok(bytes) if self.rank() == root => bytes.clone(),
+            _ => vec![0; length],
+        };
+        let (first, rest) = bytes.split_at_mut(FIRST_PACKET - LENGTH);
+        first.copy_from_slice(&packet[LENGTH..]);
+        raw::bcast(call, Form::Blocking, ViewMut::bytes(rest), root)?;
+        open(&bytes)
+    }
+
+    /// Collects a value of every rank at the root, in the order of the ranks. `Some` on the root alone.
+    /// Collective.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if a value cannot be encoded or
+    /// all together have more than `i32::MAX` bytes; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: `MPI_Allgather` of the lengths, then `MPI_Gatherv`; MPI-4.1 section 6.5.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let names = world.gather_object(&format!("rank {}", world.rank()), 0)?;
+    /// if let Some(names) = names {
+    ///     assert_eq!(names[0], "rank 0");
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gather_object<T>(&self, value: &T, root: usize) -> Result<Option<Vec<T>>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let call = self.call(&GATHER_OBJECT, Location::caller()).root(root);
+        self.check_root(&call, root)?;
+        let encoded = wire::to_bytes::<Bincode, T>(&call, value);
+        let lengths = self.allgather_lengths(&call, told(&encoded, Vec::len))?;
+        let mine = encoded?;
+        somebody_failed(&call, &lengths)?;
+        let cut = Cut::new(&call, &lengths)?;
+        let mut all = vec![0; if self.rank() == root { cut.total } else { 0 }];
+        let room = (self.rank() == root).then(|| (ViewMut::bytes(&mut all), cut.layout()));
+        raw::gatherv(&call, Form::Blocking, View::bytes(&mine), room, root)?;
+        if self.rank() == root { self.open_all(&call, &cut, all).map(Some) } else { Ok(None) }
+    }
+
+    /// Collects a value of every rank on every rank, in the order of the ranks. Collective.
+    ///
+    /// # Errors
+    /// On every rank an error if a value cannot be encoded or all together have more than `i32::MAX`
+    /// bytes; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: `MPI_Allgather` of the lengths, then `MPI_Allgatherv`; MPI-4.1 section 6.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let hosts = world.allgather_object(&phalanx::processor_name()?)?;
+    /// assert_eq!(hosts.len(), world.size());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allgather_object<T>(&self, value: &T) -> Result<Vec<T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let call = self.call(&ALLGATHER_OBJECT, Location::caller());
+        let encoded = wire::to_bytes::<Bincode, T>(&call, value);
+        let lengths = self.allgather_lengths(&call, told(&encoded, Vec::len))?;
+        let mine = encoded?;
+        somebody_failed(&call, &lengths)?;
+        let cut = Cut::new(&call, &lengths)?;
+        let mut all = vec![0; cut.total];
+        let send = Input::View(View::bytes(&mine));
+        raw::allgatherv(&call, Form::Blocking, send, ViewMut::bytes(&mut all), cut.layout())?;
+        self.open_all(&call, &cut, all)
+    }
+
+    /// Gives every rank its value of the root's. `values` is `Some` on the root alone and holds one for
+    /// each rank. Collective.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if the root gives `None` or
+    /// another number of values, or one of them cannot be encoded;
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: `MPI_Scatter` of the lengths, then `MPI_Scatterv`; MPI-4.1 section 6.6.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let tasks = (world.rank() == 0)
+    ///     .then(|| (0..world.size()).map(|rank| format!("task {rank}")).collect::<Vec<_>>());
+    /// let mine: String = world.scatter_object(tasks.as_deref(), 0)?;
+    /// assert_eq!(mine, format!("task {}", world.rank()));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn scatter_object<T>(&self, values: Option<&[T]>, root: usize) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let call = self.call(&SCATTER_OBJECT, Location::caller()).root(root);
+        self.check_root(&call, root)?;
+        let at_root = self.rank() == root;
+        let encoded = match values {
+            _ if !at_root => Ok(None),
+            None => Err(nothing_given(&call)),
+            Some(values) => self.encode_each(&call, values).and_then(|(bytes, lengths)| {
+                Ok(Some((bytes, Cut::new(&call, &lengths)?, lengths)))
+            }),
+        };
+        let failed = vec![FAILED; self.size()];
+        let lengths = match &encoded {
+            Ok(Some((_, _, lengths))) => Some(&lengths[..]),
+            Ok(None) => None,
+            Err(_) => Some(&failed[..]),
+        };
+        let mut length = [0];
+        let send = lengths.map(view_of).transpose()?;
+        raw::scatter(&call, Form::Blocking, send, view_of_mut(&mut length)?, root)?;
+        let encoded = encoded?;
+        if length[0] == FAILED {
+            let detail = format!("rank {root} could not give the values; its own error says why");
+            return Err(Error::new(ErrorKind::Mismatch, &call, detail));
+        }
+        let mut mine = vec![0; length[0] as usize];
+        let send =
+            encoded.as_ref().map(|(bytes, cut, _)| (View::bytes(bytes), cut.layout()));
+        raw::scatterv(&call, Form::Blocking, send, ViewMut::bytes(&mut mine), root)?;
+        open::<Bincode, T>(self, &call, &mine, root)
+    }
+
+    /// Gives every rank its value of this rank's, and takes one from every rank. `values` holds one for
+    /// each rank. Collective.
+    ///
+    /// # Errors
+    /// On every rank an error if one of them gives another number of values or one that cannot be
+    /// encoded; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: `MPI_Alltoall` of the lengths, then `MPI_Alltoallv`; MPI-4.1 section 6.8.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let letters: Vec<String> =
+    ///     (0..world.size()).map(|to| format!("{} to {to}", world.rank())).collect();
+    /// let inbox = world.alltoall_object(&letters)?;
+    /// assert_eq!(inbox[0], format!("0 to {}", world.rank()));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn alltoall_object<T>(&self, values: &[T]) -> Result<Vec<T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let call = self.call(&ALLTOALL_OBJECT, Location::caller());
+        let encoded = self.encode_each(&call, values);
+        let failed = vec![FAILED; self.size()];
+        let outgoing = encoded.as_ref().map_or(&failed[..], |(_, lengths)| &lengths[..]);
+        let mut incoming = vec![0; self.size()];
+        let (send, recv) = (Input::View(view_of(outgoing)?), view_of_mut(&mut incoming)?);
+        raw::alltoall(&call, Form::Blocking, send, recv)?;
+        let (bytes, outgoing) = encoded?;
+        somebody_failed(&call, &incoming)?;
+        let (outgoing, incoming) = (Cut::new(&call, &outgoing)?, Cut::new(&call, &incoming)?);
+        let mut all = vec![0; incoming.total];
+        let (send, recv) = (View::bytes(&bytes), ViewMut::bytes(&mut all));
+        let (to, from) = (outgoing.layout(), incoming.layout());
+        raw::alltoallv(&call, Form::Blocking, send, to, recv, from)?;
+        self.open_all(&call, &incoming, all)
+    }
+
+    fn allgather_lengths(&self, call: &Call<'_>, mine: u64) -> Result<Vec<u64>> {
+        let mut lengths = vec![0; self.size()];
+        let mine = [mine];
+        let (send, recv) = (Input::View(view_of(&mine)?), view_of_mut(&mut lengths)?);
+        raw::allgather(call, Form::Blocking, send, recv)?;
+        Ok(lengths)
+    }
+
+    /// One message for each rank, next to each other.
+    fn encode_each<T: Serialize>(
+        &self,
+        call: &Call<'_>,
+        values: &[T],
+    ) -> Result<(Vec<u8>, Vec<u64>)> {
+        if values.len() != self.size() {
+            let (given, ranks) = (values.len(), self.size());
+            let detail = format!("{given} values were given for {ranks} ranks");
+            return Err(Error::new(ErrorKind::InvalidLength, call, detail));
+        }
+        let mut bytes = Vec::new();
+        let mut lengths = Vec::with_capacity(values.len());
+        for value in values {
+            let message = wire::to_bytes::<Bincode, T>(call, value)?;
+            lengths.push(message.len() as u64);
+            bytes.extend_from_slice(&message);
+        }
+        Ok((bytes, lengths))
+    }
+
+    fn open_all<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        cut: &Cut,
+        bytes: Vec<u8>,
+    ) -> Result<Vec<T>> {
+        let Some(blocks) = cut.blocks(bytes) else {
+            return Err(Error::new(ErrorKind::Decode, call, "the lengths do not add up"));
+        };
+        blocks.iter().map(|message| wire::decode::<Bincode, T>(call, message)).collect()
+    }
+}
+
+#[cold]
+pub(super) fn nothing_given(call: &Call<'_>) -> Error {
+    Error::new(ErrorKind::InvalidLength, call, "the root must give a value, it gave `None`")
+}

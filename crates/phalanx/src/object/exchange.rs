@@ -1,0 +1,124 @@
+//! Messages to and from several ranks as one operation: what non-blocking collectives of objects are
+//! made of. They run on the private communicator, so that they need not be in step with the collectives
+//! that the program starts meanwhile.
+
+use std::sync::Arc;
+
+use crate::comm::Comm;
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::p2p::{self, Envelope, Mode, RawStatus};
+use crate::raw::request as raw;
+use crate::raw::View;
+use crate::record::{Call, Peer};
+use crate::request::{Handle, Progress, Receiving, Task};
+
+/// Bytes that several sends may share.
+type Message = Arc<[u8]>;
+
+/// A receive whose result are the bytes as they came.
+pub(super) type ReceivingBytes =
+    Receiving<u8, fn(Vec<u8>, RawStatus, &Call<'_>) -> Result<Vec<u8>>>;
+
+pub(super) fn receiving_bytes(from: usize, tag: i32) -> ReceivingBytes {
+    Receiving::new(Envelope { rank: from as i32, tag }, |bytes, _, _| Ok(bytes))
+}
+
+struct Sending {
+    request: Handle,
+    /// Read by MPI until the request is complete.
+    _message: Message,
+}
+
+struct Expecting {
+    source: usize,
+    receiving: ReceivingBytes,
+    done: Option<Vec<u8>>,
+}
+
+/// A set of messages in flight, and what is made of those that come.
+pub(super) struct Exchange<F> {
+    sends: Vec<Sending>,
+    receives: Vec<Expecting>,
+    finish: Option<F>,
+}
+
+impl<F> Exchange<F> {
+    /// Starts to send one message to each of some ranks, and to expect one from each of others.
+    pub fn start(
+        comm: &Comm,
+        call: &Call<'_>,
+        tag: i32,
+        outgoing: impl IntoIterator<Item = (usize, Message)>,
+        sources: impl IntoIterator<Item = usize>,
+        finish: F,
+    ) -> Result<Self> {
+        let mut exchange = Exchange { sends: Vec::new(), receives: Vec::new(), finish: Some(finish) };
+        for (to, message) in outgoing {
+            exchange.send(comm, call, tag, to, message)?;
+        }
+        for source in sources {
+            let receiving = receiving_bytes(source, tag);
+            exchange.receives.push(Expecting { source, receiving, done: None });
+        }
+        Ok(exchange)
+    }
+
+    fn send(
+        &mut self,
+        comm: &Comm,
+        call: &Call<'_>,
+        tag: i32,
+        to: usize,
+        message: Message,
+    ) -> Result<()> {
+        let call = comm
+            .private_call(call.operation, call.location)
+            .peer(Peer::To(to))
+            .tag(Some(tag));
+        let envelope = Envelope { rank: to as i32, tag };
+        let mut request = Handle(raw::null());
+        // SAFETY: the bytes are behind an `Arc` that is kept beside the request; a task which is
+        // dropped before completion goes to the orphans, whole.
+        unsafe {
+            p2p::isend(&call, Mode::Standard, View::bytes(&message), envelope, &mut request.0)?;
+        }
+        self.sends.push(Sending { request, _message: message });
+        Ok(())
+    }
+}
+
+impl<R, F> Task<R> for Exchange<F>
+where
+    F: FnOnce(Vec<(usize, Vec<u8>)>, &Call<'_>) -> Result<R> + Send,
+{
+    fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
+        let mut pending = false;
+        for send in &mut self.sends {
+            pending |= raw::test(call, &mut send.request.0)?.is_none();
+        }
+        for expected in &mut self.receives {
+            if expected.done.is_some() {
+                continue;
+            }
+            let call = call.peer(Peer::From(expected.source));
+            if Task::<Vec<u8>>::poll(&mut expected.receiving, &call)? == Progress::Complete {
+                expected.done = Some(expected.receiving.take(&call)?);
+            } else {
+                pending = true;
+            }
+        }
+        Ok(if pending { Progress::Pending } else { Progress::Complete })
+    }
+
+    fn take(&mut self, call: &Call<'_>) -> Result<R> {
+        let messages = self
+            .receives
+            .drain(..)
+            .map(|expected| (expected.source, expected.done.unwrap_or_default()))
+            .collect();
+        match self.finish.take() {
+            Some(finish) => finish(messages, call),
+            None => Err(Error::new(ErrorKind::State, call, "the result was taken already")),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Reductions of objects, along trees and chains of messages on the private communicator.
+//!
+//! The order of the ranks is kept: `f` gets the lower ranks' value on the left. An empty message says
+//! that its sender has no value because of an error.
+
+use std::panic::Location;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::Bincode;
+use super::wire;
+use crate::comm::Comm;
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::p2p::{self, Envelope, Mode};
+use crate::raw::{View, ViewMut};
+use crate::record::{ALLREDUCE_OBJECT, Call, Peer, REDUCE_OBJECT, SCAN_OBJECT};
+
+impl Comm {
+    /// Combines the values of all ranks with `f`, which is associative; the root gets the result.
+    /// `Some` on the root alone. Collective.
+    ///
+    /// `f(a, b)` gets the value of the lower ranks as `a`.
+    ///
+    /// # Errors
+    /// [`InvalidRoot`](ErrorKind::InvalidRoot); on the root an error if a value on the way could not be
+    /// encoded; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: messages along a binomial tree.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let words = vec![format!("word {}", world.rank())];
+    /// let all = world.reduce_object(words, |mut a, b| { a.extend(b); a }, 0)?;
+    /// assert_eq!(all.map(|words| words.len()), (world.rank() == 0).then_some(world.size()));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn reduce_object<T, F>(&self, value: T, f: F, root: usize) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(T, T) -> T,
+    {
+        let location = Location::caller();
+        self.check_root(&self.call(&REDUCE_OBJECT, location).root(root), root)?;
+        let call = self.private_call(&REDUCE_OBJECT, location).root(root);
+        let tag = self.next_collective_tag();
+        let result = self.reduce_to_first(&call, value, f, tag);
+        // The tree ends at rank 0, which keeps the order of the ranks for every root.
+        match (self.rank(), root) {
+            (0, 0) => result,
+            (0, _) => {
+                self.pass_on(&call, result.as_ref().map(Option::as_ref), root, tag)?;
+                result.map(|_| None)
+            }
+            (rank, _) if rank == root => {
+                result?;
+                self.receive_from(&call, 0, tag).map(Some)
+            }
+            _ => result.map(|_| None),
+        }
+    }
+
+    /// Combines the values of all ranks with `f`, which is associative; every rank gets the result.
+    /// Collective.
+    ///
+    /// # Errors
+    /// On every rank an error if a value on the way could not be encoded;
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: messages along a binomial tree, then `MPI_Bcast`.
+    ///
+    /// ```
+    /// use std::collections::BTreeSet;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let mine = BTreeSet::from([world.rank() % 2]);
+    /// let all = world.allreduce_object(mine, |a, b| a.union(&b).copied().collect())?;
+    /// assert!(all.contains(&0));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allreduce_object<T, F>(&self, value: T, f: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(T, T) -> T,
+    {
+        let location = Location::caller();
+        let call = self.private_call(&ALLREDUCE_OBJECT, location);
+        let reduced = self.reduce_to_first(&call, value, f, self.next_collective_tag());
+        let call = self.call(&ALLREDUCE_OBJECT, location);
+        let (encoded, own) = match reduced {
+            Ok(Some(value)) => (wire::to_bytes::<Bincode, T>(&call, &value), Ok(Some(value))),
+            Ok(None) => (Ok(Vec::new()), Ok(None)),
+            Err(error) if self.rank() == 0 => (Err(error), Ok(None)),
+            Err(error) => (Ok(Vec::new()), Err(error)),
+        };
+        let rank = self.rank();
+        let received = self.bcast_bytes(&call, &encoded, 0, |bytes| {
+            if rank == 0 { Ok(None) } else { wire::decode::<Bincode, T>(&call, bytes).map(Some) }
+        });
+        encoded?;
+        let own = own?;
+        received?.or(own).ok_or_else(|| no_value(&call, 0))
+    }
+
+    /// Combines the values of the ranks from 0 to this one with `f`, which is associative. Collective.
+    ///
+    /// # Errors
+    /// An error if a value of a lower rank could not be encoded;
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch).
+    ///
+    /// MPI: messages along a chain.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let path = world.scan_object(format!("/{}", world.rank()), |a, b| a + &b)?;
+    /// assert!(path.ends_with(&format!("/{}", world.rank())));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn scan_object<T, F>(&self, value: T, f: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(T, T) -> T,
+    {
+        let call = self.private_call(&SCAN_OBJECT, Location::caller());
+        let tag = self.next_collective_tag();
+        let combined = match self.rank() {
+            0 => Ok(value),
+            rank => self.receive_from(&call, rank - 1, tag).map(|before| f(before, value)),
+        };
+        if self.rank() + 1 < self.size() {
+            self.pass_on(&call, combined.as_ref().map(Some), self.rank() + 1, tag)?;
+        }
+        combined
+    }
+
+    /// Combines the values of the ranks before this one with `f`, which is associative. `None` on rank
+    /// 0. Collective.
+    ///
+    /// # Errors
+    /// As [`scan_object`](Comm::scan_object).
+    ///
+    /// MPI: messages along a chain.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let before = world.exscan_object(vec![world.rank()], |mut a, b| { a.extend(b); a })?;
+    /// assert_eq!(before.map_or(0, |ranks| ranks.len()), world.rank());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn exscan_object<T, F>(&self, value: T, f: F) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(T, T) -> T,
+    {
+        let call = self.private_call(&SCAN_OBJECT, Location::caller());
+        let tag = self.next_collective_tag();
+        let (rank, next) = (self.rank(), self.rank() + 1);
+        if rank == 0 {
+            if next < self.size() {
+                self.pass_on(&call, Ok(Some(&value)), next, tag)?;
+            }
+            return Ok(None);
+        }
+        let message = self.receive_bytes(&call, rank - 1, tag)?;
+        let before = open_from::<T>(&call, &message, rank - 1);
+        if next < self.size() {
+            // Once more from the bytes: the value itself is this rank's result.
+            let again = open_from::<T>(&call, &message, rank - 1).map(|before| f(before, value));
+            self.pass_on(&call, again.as_ref().map(Some), next, tag)?;
+        }
+        before.map(Some)
+    }
+
+    /// A binomial tree that ends at rank 0: each rank combines the ranks right above it, then sends
+    /// down. `Some` on rank 0 alone.
+    fn reduce_to_first<T, F>(&self, call: &Call<'_>, value: T, f: F, tag: i32) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(T, T) -> T,
+    {
+        let (rank, size) = (self.rank(), self.size());
+        let mut combined = Ok(value);
+        let mut step = 1;
+        while step < size {
+            if rank & step != 0 {
+                self.pass_on(call, combined.as_ref().map(Some), rank - step, tag)?;
+                return combined.map(|_| None);
+            }
+            if rank + step < size {
+                // What comes is taken even if this rank has failed: its sender waits.
+                let upper = self.receive_from::<T>(call, rank + step, tag);
+                combined = combined.and_then(|lower| Ok(f(lower, upper?)));
+            }
+            step *= 2;
+        }
+        combined.map(Some)
+    }
+
+    /// Sends a value, or the news that there is none.
+    fn pass_on<T: Serialize>(
+        &self,
+        call: &Call<'_>,
+        value: Result<Option<&T>, &Error>,
+        to: usize,
+        tag: i32,
+    ) -> Result<()> {
+        let call = call.peer(Peer::To(to)).tag(Some(tag));
+        let envelope = Envelope { rank: to as i32, tag };
+        let encoded = match value {
+            Ok(Some(value)) => wire::to_bytes::<Bincode, T>(&call, value),
+            Ok(None) | Err(_) => Ok(Vec::new()),
+        };
+        let message = encoded.as_deref().unwrap_or(&[]);
+        p2p::send(&call, Mode::Standard, View::bytes(message), envelope)?;
+        encoded.map(drop)
+    }
+
+    fn receive_bytes(&self, call: &Call<'_>, from: usize, tag: i32) -> Result<Vec<u8>> {
+        let call = call.peer(Peer::From(from)).tag(Some(tag));
+        let matched = p2p::probe(&call, Envelope { rank: from as i32, tag })?;
+        let mut bytes = vec![0; matched.status.bytes(&call)?];
+        p2p::mrecv(&call, matched, ViewMut::bytes(&mut bytes))?;
+        Ok(bytes)
+    }
+
+    fn receive_from<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        from: usize,
+        tag: i32,
+    ) -> Result<T> {
+        open_from(call, &self.receive_bytes(call, from, tag)?, from)
+    }
+}
+
+fn open_from<T: DeserializeOwned>(call: &Call<'_>, message: &[u8], from: usize) -> Result<T> {
+    let call = call.peer(Peer::From(from));
+    if message.is_empty() {
+        return Err(no_value(&call, from));
+    }
+    wire::decode::<Bincode, T>(&call, message)
+}
+
+#[cold]
+pub(super) fn no_value(call: &Call<'_>, from: usize) -> Error {
+    let detail = format!("rank {from} has no value to pass on; an error on a rank says why");
+    Error::new(ErrorKind::Mismatch, call, detail)
+}

@@ -1,0 +1,138 @@
+//! Runs the examples as people do: with the launcher, on several numbers of ranks. Each example
+//! checks its own result, so that its exit code is the verdict.
+
+use std::time::Duration;
+
+use phalanx_launch::{Finished, Job, Output};
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(program: &str, ranks: usize, arguments: &[&str]) -> Ended {
+    let Finished { status, timed_out, stdout, stderr, .. } = Job::new(program)
+        .ranks(ranks)
+        .args(arguments)
+        .output(Output::Capture)
+        .share_cores(true)
+        .timeout(Duration::from_secs(60))
+        .run()
+        .expect("the launcher of the MPI that the example is linked to");
+    let ended = Ended {
+        code: status.and_then(|status| status.code()),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+    };
+    assert!(!timed_out, "{program} on {ranks} ranks hangs: {} {}", ended.stdout, ended.stderr);
+    ended
+}
+
+fn works_on(ranks: impl IntoIterator<Item = usize>, program: &str) {
+    for ranks in ranks {
+        let Ended { code, stdout, stderr } = run(program, ranks, &[]);
+        assert_eq!(code, Some(0), "{program} on {ranks} ranks:\n{stdout}\n{stderr}");
+        assert!(!stdout.is_empty(), "{program} on {ranks} ranks says nothing");
+    }
+}
+
+fn lines_with<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.starts_with(start)).collect()
+}
+
+macro_rules! examples {
+    ($($name:ident on $ranks:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                works_on($ranks, env!(concat!("CARGO_BIN_EXE_", stringify!($name))));
+            }
+        )*
+    };
+}
+
+examples! {
+    alltoall on 1..=4;
+    avoid_deadlock on 1..=4;
+    gather on 1..=4;
+    pi on 1..=4;
+    point_to_point on 2..=4;
+    reduce on 1..=4;
+    ring on 1..=4;
+    sample_sort on 1..=4;
+    scatter on 1..=4;
+}
+
+#[test]
+fn an_example_that_needs_two_ranks_says_so_once() {
+    for program in [env!("CARGO_BIN_EXE_point_to_point")] {
+        let Ended { code, stderr, .. } = run(program, 1, &[]);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert_eq!(lines_with(&stderr, "error:").len(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn sample_sort_sorts_even_fewer_numbers_than_samples() {
+    for numbers in ["0", "1", "20"] {
+        let program = env!("CARGO_BIN_EXE_sample_sort");
+        let Ended { code, stdout, stderr } = run(program, 3, &["--numbers", numbers]);
+        assert_eq!(code, Some(0), "{numbers} numbers:\n{stdout}\n{stderr}");
+    }
+}
+
+#[test]
+fn the_hang_is_shown_and_ended() {
+    let program = env!("CARGO_BIN_EXE_avoid_deadlock");
+    let Ended { code, stdout, stderr } = run(program, 2, &["--hang", "--seconds", "1"]);
+    assert_eq!(code, Some(1), "{stdout}\n{stderr}");
+    assert!(stdout.contains("still waits"), "{stdout}");
+}
+
+#[test]
+fn pi_has_the_same_bits_on_any_number_of_ranks() {
+    let arguments = ["--steps", "20_000_000", "--json"];
+    let on = |ranks| {
+        let Ended { code, stdout, stderr } = run(env!("CARGO_BIN_EXE_pi"), ranks, &arguments);
+        assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+        assert_eq!(stdout.lines().count(), 1, "{stdout}");
+        let report: serde_json::Value = serde_json::from_str(&stdout).expect("a JSON object");
+        assert_eq!(report["ranks"], ranks);
+        assert_eq!(report["steps"], 20_000_000);
+        assert!(report["error"].as_f64().is_some_and(|error| error <= 1e-15), "{stdout}");
+        report["pi"].as_f64().expect("a number").to_bits()
+    };
+    let alone = on(1);
+    for ranks in [2, 3, 4, 7] {
+        assert_eq!(on(ranks), alone, "another π on {ranks} ranks");
+    }
+}
+
+#[test]
+fn bad_arguments_are_one_message_and_exit_code_2() {
+    let wrong = [
+        &["--steps", "0"][..],
+        &["--steps", "-3"],
+        &["--steps", "2.5"],
+        &["--steps", "many"],
+        &["--steps", "1e13"],
+        &["--steps"],
+        &["--stepz"],
+    ];
+    for arguments in wrong {
+        let Ended { code, stdout, stderr } = run(env!("CARGO_BIN_EXE_pi"), 3, arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert_eq!(lines_with(&stderr, "error:").len(), 1, "{arguments:?}: {stderr}");
+        assert_eq!(stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_printed_once() {
+    let Ended { code, stdout, stderr } = run(env!("CARGO_BIN_EXE_pi"), 3, &["--help"]);
+    assert_eq!((code, lines_with(&stdout, "Usage:").len()), (Some(0), 1), "{stdout}\n{stderr}");
+    assert!(!stdout.contains('\u{1b}'), "colours where there is no terminal");
+    let Ended { code, stdout, .. } = run(env!("CARGO_BIN_EXE_pi"), 3, &["--version"]);
+    assert_eq!((code, lines_with(&stdout, "pi ").len()), (Some(0), 1), "{stdout}");
+}

@@ -1,0 +1,5 @@
+// Intended: "expected \"single\", \"funneled\", \"serialized\" or \"multiple\"", at the text.
+use phalanx::Comm;
+
+#[phalanx::main(threads = "many")]
+fn main(_world: Comm) {}
