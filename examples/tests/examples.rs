@@ -55,7 +55,10 @@ macro_rules! examples {
 examples! {
     alltoall on 1..=4;
     avoid_deadlock on 1..=4;
+    broadcast on 1..=4;
     gather on 1..=4;
+    hello on 1..=4;
+    objects on 2..=4;
     pi on 1..=4;
     point_to_point on 2..=4;
     reduce on 1..=4;
@@ -66,7 +69,7 @@ examples! {
 
 #[test]
 fn an_example_that_needs_two_ranks_says_so_once() {
-    for program in [env!("CARGO_BIN_EXE_point_to_point")] {
+    for program in [env!("CARGO_BIN_EXE_objects"), env!("CARGO_BIN_EXE_point_to_point")] {
         let Ended { code, stderr, .. } = run(program, 1, &[]);
         assert_eq!(code, Some(2), "{stderr}");
         assert_eq!(lines_with(&stderr, "error:").len(), 1, "{stderr}");

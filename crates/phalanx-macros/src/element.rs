@@ -38,6 +38,9 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
             }
         }
 
+        #[automatically_derived]
+        impl ::phalanx::SingleElement for #name {}
+
         #no_padding
     })
 }

@@ -37,7 +37,7 @@ pub use comm::{
     Comm, Comparison, Dest, Group, Source, Status, any, from, tag_upper_bound, to,
 };
 pub use datatype::{
-    Buffer, BufferMut, Datatype, Element, Payload, PayloadMut, Strided, StridedMut, derive,
+    Buffer, BufferMut, Datatype, Element, Payload, PayloadMut, SingleElement, Strided, StridedMut, derive,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Bincode, Codec, plain};

@@ -46,6 +46,13 @@ pub struct Test<'a> {
     pub environment: &'a [(&'a str, &'a str)],
 }
 
+/// Lowers the number of items above which a message is described by a datatype of its own, so that a
+/// test sees the path of large messages with small ones. Every rank sets the same.
+#[doc(hidden)]
+pub fn set_large_message_limit(items: usize) {
+    crate::raw::set_large_limit(items);
+}
+
 /// Runs a test: on its ranks, or, in a process that is one of them, its body.
 ///
 /// # Panics

@@ -325,9 +325,11 @@ impl Comm {
     ///
     /// MPI: `MPI_Abort`, MPI-4.1 section 9.7.
     ///
-    /// ```no_run
+    /// ```
     /// # phalanx::run(|world| {
-    /// world.abort(3, "the input makes no sense");
+    /// if world.size() > 64 {
+    ///     world.abort(3, "the input has work for 64 ranks at most");
+    /// }
     /// # });
     /// ```
     pub fn abort(&self, code: i32, message: &str) -> ! {

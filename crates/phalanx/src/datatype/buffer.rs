@@ -1,6 +1,6 @@
 //! Buffers of elements: what typed operations take and return.
 
-use super::{Element, Strided, StridedMut};
+use super::{Element, SingleElement, Strided, StridedMut};
 use crate::error::Result;
 use crate::raw::{View, ViewMut};
 
@@ -140,8 +140,47 @@ slices! {
     Box<[T]>, Box<[T]>;
 }
 
+// SAFETY: the view is that of the slice.
+unsafe impl<T: Element, const N: usize> Payload for [T; N] {
+    type Element = T;
+
+    #[inline(always)]
+    fn view(&self) -> Result<View<'_>> {
+        view_of::<T>(self)
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<T: Element, const N: usize> PayloadMut for [T; N] {
+    #[inline(always)]
+    fn view_mut(&mut self) -> Result<ViewMut<'_>> {
+        view_of_mut::<T>(self)
+    }
+}
+
+impl<T: Element, const N: usize> Buffer for [T; N] {
+    type Owned = [T; N];
+
+    #[inline(always)]
+    fn elements(&self) -> &[T] {
+        self
+    }
+
+    #[inline(always)]
+    fn zeroed(&self) -> [T; N] {
+        [zero(); N]
+    }
+}
+
+impl<T: Element, const N: usize> BufferMut for [T; N] {
+    #[inline(always)]
+    fn elements_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
 // SAFETY: the view is that of a slice of one element.
-unsafe impl<T: Element> Payload for T {
+unsafe impl<T: SingleElement> Payload for T {
     type Element = T;
 
     #[inline(always)]
@@ -151,14 +190,14 @@ unsafe impl<T: Element> Payload for T {
 }
 
 // SAFETY: as above.
-unsafe impl<T: Element> PayloadMut for T {
+unsafe impl<T: SingleElement> PayloadMut for T {
     #[inline(always)]
     fn view_mut(&mut self) -> Result<ViewMut<'_>> {
         view_of_mut(std::slice::from_mut(self))
     }
 }
 
-impl<T: Element> Buffer for T {
+impl<T: SingleElement> Buffer for T {
     type Owned = T;
 
     #[inline(always)]
@@ -172,7 +211,7 @@ impl<T: Element> Buffer for T {
     }
 }
 
-impl<T: Element> BufferMut for T {
+impl<T: SingleElement> BufferMut for T {
     #[inline(always)]
     fn elements_mut(&mut self) -> &mut [T] {
         std::slice::from_mut(self)

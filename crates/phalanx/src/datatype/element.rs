@@ -52,6 +52,22 @@ pub unsafe trait Element: Copy + Send + Sync + 'static {
     fn datatype() -> Result<Datatype>;
 }
 
+/// An element that is a value by itself: every element but arrays.
+///
+/// A single element given to an operation is a buffer of one; an array is a buffer of its elements.
+/// [`#[derive(Element)]`](macro@crate::Element) implements both traits.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel typed: not every bit pattern of it is known to be a valid value",
+    label = "not an `Element`",
+    note = "typed operations take `T`, `[T; N]`, `[T]`, `Vec<T>` and `Strided<T>` where `T: Element`",
+    note = "numbers, arrays of elements and `#[repr(C)]` structs with `#[derive(Element)]` are elements",
+    note = "any serde value travels as an object: `send_object`, `bcast_object`, …"
+)]
+pub trait SingleElement: Element {}
+
+impl SingleElement for u128 {}
+impl SingleElement for i128 {}
+
 macro_rules! elements {
     ($($rust:ty => $datatype:ident,)*) => {
         $(
@@ -62,6 +78,8 @@ macro_rules! elements {
                     Ok(datatype::$datatype())
                 }
             }
+
+            impl SingleElement for $rust {}
         )*
     };
 }

@@ -2,7 +2,7 @@
 
 use super::closure::prepare;
 use super::{Prepared, Reduction};
-use crate::datatype::{Datatype, Element};
+use crate::datatype::{Datatype, Element, SingleElement};
 use crate::error::Result;
 use crate::raw::datatype;
 use crate::record::Call;
@@ -73,6 +73,8 @@ unsafe impl<T: Locatable> Element for Located<T> {
         Ok(datatype::uint8())
     }
 }
+
+impl<T: Locatable> SingleElement for Located<T> {}
 
 /// The smallest value, and of equal ones the one with the lowest index. NaN is larger than all.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,15 +4,15 @@ use std::mem::MaybeUninit;
 use std::panic::Location;
 
 use crate::comm::{Comm, Source, Status};
-use crate::datatype::{Element, PayloadMut};
+use crate::datatype::{Element, PayloadMut, SingleElement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::{self, Matched, RawStatus};
 use crate::raw::ViewMut;
 use crate::record::{Call, PROBE, RECV, RECV_INTO};
 
 impl Comm {
-    /// Receives elements into a new value: a `Vec` or boxed slice of the message's length, or one
-    /// element.
+    /// Receives elements into a new value: a `Vec` or boxed slice of the message's length, an
+    /// array of just that length, or one element.
     ///
     /// Without a tag any tag matches: `recv(0)`; with one, only that: `recv(from(0).tag(7))`.
     /// [`any()`](crate::any) takes the next message of any rank;
@@ -125,10 +125,10 @@ fn wrong_size<T>(call: &Call<'_>, bytes: usize) -> Error {
     Error::new(ErrorKind::TypeMismatch, call, detail)
 }
 
-/// What a typed receive may return: `Vec<T>`, `Box<[T]>`, or one `T`.
+/// What a typed receive may return: `Vec<T>`, `Box<[T]>`, `[T; N]`, or one `T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be received typed",
-    note = "`recv` returns `Vec<T>`, `Box<[T]>` or one `T`, where `T: Element`",
+    note = "`recv` returns `Vec<T>`, `Box<[T]>`, `[T; N]` or one `T`, where `T: Element`",
     note = "any serde value is received with `recv_object`"
 )]
 pub trait Received: Sized {
@@ -186,7 +186,20 @@ impl<T: Element> Received for Box<[T]> {
     }
 }
 
-impl<T: Element> Received for T {
+impl<T: Element, const N: usize> Received for [T; N] {
+    type Element = T;
+
+    fn from_elements(call: &Call<'_>, elements: Vec<T>) -> Result<Self> {
+        let came = elements.len();
+        elements.try_into().map_err(|_| {
+            let kind = if came > N { ErrorKind::Truncated } else { ErrorKind::InvalidLength };
+            let detail = format!("{N} elements were asked for, the message holds {came}");
+            Error::new(kind, call, detail)
+        })
+    }
+}
+
+impl<T: SingleElement> Received for T {
     type Element = T;
 
     #[inline]

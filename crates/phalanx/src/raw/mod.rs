@@ -26,6 +26,7 @@ use phalanx_sys as ffi;
 use crate::error::{Error, ErrorKind, LibraryError, Result};
 use crate::record::{self, Call};
 
+pub(crate) use large::set_limit as set_large_limit;
 pub(crate) use view::{View, ViewMut};
 
 /// The code with which every MPI function says that all is well.

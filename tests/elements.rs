@@ -1,0 +1,179 @@
+//! Structs that travel as they lie in memory.
+
+use phalanx::prelude::*;
+use phalanx::{Located, RequestSet, Strided};
+
+#[derive(Clone, Copy, Debug, PartialEq, Element)]
+#[repr(C)]
+struct Particle {
+    position: [f64; 3],
+    mass: f64,
+    id: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Element)]
+#[repr(C)]
+struct Pair(u32, f32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Element)]
+#[repr(transparent)]
+struct Metres(f64);
+
+/// One byte is the alignment of it all, and its size is odd.
+#[derive(Clone, Copy, Debug, PartialEq, Element)]
+#[repr(C)]
+struct Small {
+    colour: [u8; 3],
+    sign: i8,
+    more: [[u8; 2]; 4],
+    last: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Element)]
+#[repr(C)]
+struct Nested {
+    wide: u128,
+    pairs: [Pair; 2],
+    height: Metres,
+    particle: Particle,
+    small: [Small; 16],
+    place: Located<f64>,
+    _pad: [u8; 0],
+}
+
+/// Fields of several sizes, whose gaps are filled by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Element)]
+#[repr(C)]
+struct Filled {
+    flag: u8,
+    _gap: [u8; 1],
+    port: u16,
+    address: u32,
+    total: i64,
+    _end: [u64; 0],
+}
+
+#[derive(Clone, Copy, Element)]
+#[repr(C, packed)]
+struct Packed {
+    kind: u8,
+    value: f64,
+}
+
+fn particle(n: usize) -> Particle {
+    let x = n as f64;
+    Particle { position: [x, -x, x / 3.0], mass: 1e30, id: n as u64 }
+}
+
+fn small(n: usize) -> Small {
+    let n = n as u8;
+    Small { colour: [n, 1, 2], sign: -1, more: [[n, 3]; 4], last: n }
+}
+
+fn nested(n: usize) -> Nested {
+    Nested {
+        wide: u128::MAX - n as u128,
+        pairs: [Pair(n as u32, 0.5), Pair(7, -1.5)],
+        height: Metres(n as f64),
+        particle: particle(n),
+        small: std::array::from_fn(small),
+        place: Located::new(2.5, n),
+        _pad: [],
+    }
+}
+
+fn filled(n: usize) -> Filled {
+    Filled { flag: n as u8, _gap: [0], port: 80, address: n as u32, total: -5, _end: [] }
+}
+
+/// Takes elements through every kind of operation.
+fn everywhere<T>(world: &Comm, make: impl Fn(usize) -> T) -> phalanx::Result<()>
+where
+    T: Element + PartialEq + std::fmt::Debug,
+{
+    let (rank, size) = (world.rank(), world.size());
+    let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+    let some = |start: usize| (start..start + 5).map(&make).collect::<Vec<T>>();
+
+    let sending = world.isend(some(rank), right)?;
+    assert_eq!(world.recv::<Vec<T>>(left)?, some(left));
+    sending.wait()?;
+    assert_eq!(world.sendrecv(&make(rank), right, left)?, make(left));
+    let receiving = world.irecv::<Vec<T>>(left)?;
+    world.send(&some(rank), right)?;
+    let (data, got) = receiving.wait()?;
+    assert_eq!((data, got.len), (some(left), 5));
+    let mut buffer = some(100);
+    let got = world.sendrecv_into(&some(rank)[..2], right, &mut buffer, left)?;
+    assert_eq!(got.len, 2);
+    assert_eq!(buffer[..2], some(left)[..2]);
+    assert_eq!(buffer[2..], some(100)[2..]);
+    let data = some(rank);
+    let view = Strided::new(&data, 3, 1, 2)?;
+    let mut every_other = some(100);
+    let got = world.sendrecv_into(&view, right, &mut every_other, left)?;
+    assert_eq!((got.len, &every_other[..3]), (3, &[make(left), make(left + 2), make(left + 4)][..]));
+
+    let all: Vec<T> = (0..size).map(&make).collect();
+    assert_eq!(world.allgather(&make(rank))?, all);
+    let root = size - 1;
+    let mut value = if rank == root { make(33) } else { make(0) };
+    world.bcast(&mut value, root)?;
+    assert_eq!(value, make(33));
+    assert_eq!(world.gather(&make(rank), root)?, (rank == root).then(|| all.clone()));
+    assert_eq!(world.alltoall(&all)?, vec![make(rank); size]);
+    // The lowest rank's value stays, whatever the order of combining.
+    assert_eq!(world.allreduce(&make(rank), op(|left: T, _right| left))?, make(0));
+    Ok(())
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn structs_arrive_as_they_were_sent(world: Comm) -> phalanx::Result<()> {
+    everywhere(&world, particle)?;
+    everywhere(&world, |n| Pair(n as u32, n as f32 / 2.0))?;
+    everywhere(&world, |n| Metres(n as f64))?;
+    everywhere(&world, small)?;
+    everywhere(&world, filled)?;
+    everywhere(&world, nested)?;
+    everywhere(&world, |n| [nested(n), nested(n + 1)])?;
+    everywhere(&world, |n| Located::new(-1.5_f32, n))?;
+    everywhere(&world, |n| Located::new(n as i64, n + 1))
+}
+
+#[phalanx::test(ranks = [2])]
+fn packed_structs_arrive_too(world: Comm) -> phalanx::Result<()> {
+    assert_eq!(size_of::<Packed>(), 9);
+    let mine: Vec<Packed> = (0..7).map(|n| Packed { kind: n, value: f64::from(n) }).collect();
+    let other = 1 - world.rank();
+    let theirs = world.sendrecv(&mine, other, other)?;
+    assert!(theirs.iter().zip(0..7).all(|(it, n)| it.kind == n && { it.value } == f64::from(n)));
+    Ok(())
+}
+
+#[phalanx::test(ranks = [2])]
+fn a_struct_and_its_bytes_have_one_length(world: Comm) -> phalanx::Result<()> {
+    let other = 1 - world.rank();
+    let mut sends = RequestSet::new();
+    for _ in 0..3 {
+        sends.push(world.isend(vec![small(1); 3], other)?);
+    }
+    let message = world.probe(other)?;
+    assert_eq!((message.bytes()?, message.len::<Small>()?), (39, 3));
+    let bytes: Vec<u8> = message.recv()?;
+    assert_eq!(bytes[..13], [1, 1, 2, 255, 1, 3, 1, 3, 1, 3, 1, 3, 1]);
+    let error = world.recv::<Vec<Particle>>(other).expect_err("39 bytes");
+    assert!(error.is_type_mismatch(), "{error}");
+    assert!(error.detail().contains("Particle` of 40 bytes"), "{error}");
+    assert_eq!(world.recv::<Vec<Small>>(other)?, [small(1); 3]);
+    sends.wait_all().map(drop)
+}
+
+#[phalanx::test(ranks = [1])]
+fn a_located_value_knows_its_place(_world: Comm) {
+    let far = Located::new(1.0_f64, usize::MAX);
+    assert_eq!(far.index(), usize::MAX);
+    let near = Located::new(1_i32, 1 << 40);
+    assert_eq!((near.value, near.index()), (1, u32::MAX as usize));
+    assert_eq!(size_of::<Located<f32>>(), 8);
+    assert_eq!(size_of::<Located<u64>>(), 16);
+}
