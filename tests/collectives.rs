@@ -42,7 +42,7 @@ impl Sample for u128 {
 
 impl Sample for [i16; 3] {
     fn sample(number: usize) -> Self {
-        [number as i16, -(number as i16), 7]
+        [number as i16, (number as i16).wrapping_neg(), 7]
     }
 }
 
@@ -139,9 +139,9 @@ fn check_bcast<T: Sample>(world: &Comm, len: usize) -> Result<()> {
         let buffer = world.ibcast(start(), root)?.wait()?;
         assert_eq!(buffer, expected, "ibcast of {len} from {root}");
 
-        let mut one = if world.rank() == root { T::sample(len) } else { T::sample(len + 1) };
-        world.bcast(&mut one, root)?;
-        assert_eq!(one, T::sample(len));
+        let mut pair = [T::sample(len + world.rank()), T::sample(world.rank())];
+        world.bcast(&mut pair, root)?;
+        assert_eq!(pair, [T::sample(len + root), T::sample(root)], "an array from {root}");
     }
     Ok(())
 }
@@ -151,6 +151,9 @@ fn bcast_gives_every_rank_what_the_root_has(world: Comm) -> Result<()> {
     for len in LENGTHS {
         for_each_kind!(check_bcast(&world, len));
     }
+    let mut one = Particle::sample(world.rank());
+    world.bcast(&mut one, world.size() - 1)?;
+    assert_eq!(one, Particle::sample(world.size() - 1));
     Ok(())
 }
 
@@ -164,7 +167,7 @@ fn check_gather<T: Sample>(world: &Comm, len: usize) -> Result<()> {
         assert_eq!(world.gather(&mine, root)?, wanted, "gather of {len} at {root}");
         assert_eq!(world.igather(mine.clone(), root)?.wait()?, wanted);
         assert_eq!(
-            world.gather(&T::sample(me), root)?,
+            world.gather(&[T::sample(me)], root)?,
             is_root.then(|| (0..ranks).map(T::sample).collect())
         );
 
@@ -188,6 +191,9 @@ fn gather_puts_equal_blocks_in_the_order_of_the_ranks_at_every_root(world: Comm)
     for len in LENGTHS {
         for_each_kind!(check_gather(&world, len));
     }
+    let all = world.gather(&Particle::sample(world.rank()), 0)?;
+    let expected = (0..world.size()).map(Particle::sample).collect();
+    assert_eq!(all, (world.rank() == 0).then_some(expected));
     Ok(())
 }
 
@@ -292,7 +298,7 @@ fn check_allgather<T: Sample>(world: &Comm, len: usize) -> Result<()> {
     let mine = block::<T>(me, len);
     let expected = blocks::<T>(ranks, |_| len);
     assert_eq!(world.allgather(&mine)?, expected, "allgather of {len}");
-    assert_eq!(world.allgather(&T::sample(me))?, (0..ranks).map(T::sample).collect::<Vec<_>>());
+    assert_eq!(world.allgather(&[T::sample(me)])?, (0..ranks).map(T::sample).collect::<Vec<_>>());
     assert_eq!(world.iallgather(mine.clone())?.wait()?, expected, "iallgather of {len}");
 
     let mut all = nothing::<T>(ranks * len);
@@ -332,6 +338,7 @@ fn allgather_gives_everybody_the_blocks_of_all(world: Comm) -> Result<()> {
     for len in LENGTHS {
         for_each_kind!(check_allgather(&world, len));
     }
+    assert_eq!(world.allgather(&world.rank())?, (0..world.size()).collect::<Vec<_>>());
     for shape in 0..SHAPES {
         for_each_kind!(check_allgatherv(&world, shape));
     }

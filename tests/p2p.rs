@@ -343,20 +343,20 @@ fn a_message_that_is_no_whole_number_of_elements_is_a_type_mismatch(
 }
 
 #[phalanx::test(ranks = [1, 2])]
-fn one_element_is_asked_for_and_the_message_holds_many_or_none(
+fn one_or_three_are_asked_for_and_the_message_holds_more_or_fewer(
     world: Comm,
 ) -> phalanx::Result<()> {
     let mut sends = RequestSet::new();
-    for (tag, length) in [(0, 2), (1, 0), (2, 3), (3, 0), (4, 2), (5, 0), (6, 1)] {
+    for (tag, length) in (0..).zip([2, 0, 3, 0, 2, 0, 4, 2, 0, 4, 2, 4, 1, 1]) {
         sends.push(world.isend(vec![7_i32; length], to(right(&world)).tag(tag))?);
     }
     let before = from(left(&world));
     let many = |result: phalanx::Result<()>| {
-        let error = result.expect_err("many");
+        let error = result.expect_err("more");
         assert!(error.is_truncated(), "{error}");
     };
     let none = |result: phalanx::Result<()>| {
-        let error = result.expect_err("none");
+        let error = result.expect_err("fewer");
         assert!(error.is_invalid_length(), "{error}");
     };
     many(world.recv::<i32>(before.tag(0)).map(drop));
@@ -365,6 +365,14 @@ fn one_element_is_asked_for_and_the_message_holds_many_or_none(
     none(world.probe(before.tag(3))?.recv::<i32>().map(drop));
     many(world.irecv::<i32>(before.tag(4))?.wait().map(drop));
     none(world.irecv::<i32>(before.tag(5))?.wait().map(drop));
+    many(world.recv::<[i32; 3]>(before.tag(6)).map(drop));
+    none(world.recv::<[i32; 3]>(before.tag(7)).map(drop));
+    none(world.recv::<[i32; 3]>(before.tag(8)).map(drop));
+    many(world.probe(before.tag(9))?.recv::<[i32; 3]>().map(drop));
+    none(world.irecv::<[i32; 3]>(before.tag(10))?.wait().map(drop));
+    let mut three = [0; 3];
+    many(world.recv_into(&mut three, before.tag(11)).map(drop));
+    assert_eq!(world.recv_into(&mut three, before.tag(12))?.len, 1);
     assert_eq!(world.recv::<i32>(before)?, 7);
     sends.wait_all().map(drop)
 }
@@ -411,8 +419,10 @@ fn round_trip<T: Element + PartialEq + std::fmt::Debug>(
     assert_eq!(world.recv::<Vec<T>>(left)?, values);
     assert_eq!(sending.wait()?, values);
     for value in values {
-        assert_eq!(world.sendrecv(value, right, left)?, *value);
         assert_eq!(world.sendrecv(&[*value; 3], right, left)?, [*value; 3]);
+        let sending = world.isend([*value], right)?;
+        assert_eq!(world.recv::<[T; 1]>(left)?, [*value]);
+        sending.wait()?;
     }
     let mut buffer = values.to_vec();
     world.sendrecv_replace(&mut buffer, right, left)?;
@@ -426,7 +436,14 @@ fn round_trip<T: Element + PartialEq + std::fmt::Debug>(
 fn every_number_type_and_arrays_of_them_travel_unchanged(world: Comm) -> phalanx::Result<()> {
     macro_rules! integers {
         ($($type:ty)*) => {
-            $(round_trip::<$type>(&world, &[<$type>::MIN, <$type>::MAX, 0, 1, 42])?;)*
+            $(
+                round_trip::<$type>(&world, &[<$type>::MIN, <$type>::MAX, 0, 1, 42])?;
+                let one: $type = world.sendrecv(&<$type>::MIN, right(&world), left(&world))?;
+                assert_eq!(one, <$type>::MIN);
+                let sending = world.isend(<$type>::MAX, right(&world))?;
+                assert_eq!(world.recv::<$type>(left(&world))?, <$type>::MAX);
+                sending.wait()?;
+            )*
         };
     }
     integers!(i8 i16 i32 i64 isize i128 u8 u16 u32 u64 usize u128);

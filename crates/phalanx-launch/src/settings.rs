@@ -92,7 +92,7 @@ pub fn decide(launcher: &Launcher, ranks: usize, shared: bool, machine: &Machine
         Family::OpenMpi if launcher.major() >= 5 => open_mpi_5(ranks, shared, machine),
         Family::OpenMpi => open_mpi_4(ranks, shared, machine),
         // Hydra runs as root, oversubscribes and does not bind, all by default.
-        Family::Mpich => Vec::new(),
+        Family::Mpich => mpich(machine),
         Family::IntelMpi => intel_mpi(ranks, shared, machine),
     };
     settings.retain(|setting| !machine.environment.has(setting.name));
@@ -162,6 +162,17 @@ fn open_mpi_root(machine: &Machine) -> Vec<Setting> {
             why: "Open MPI refuses to run as root without it".into(),
         })
         .into()
+}
+
+fn mpich(machine: &Machine) -> Vec<Setting> {
+    if machine.cross_memory {
+        return Vec::new();
+    }
+    vec![Setting {
+        name: "MPIR_CVAR_CH4_CMA_ENABLE",
+        value: "0",
+        why: NO_CROSS_MEMORY.into(),
+    }]
 }
 
 fn intel_mpi(ranks: usize, shared: bool, machine: &Machine) -> Vec<Setting> {
@@ -305,5 +316,7 @@ mod tests {
             names(&settings),
             ["OMPI_MCA_btl_vader_single_copy_mechanism"]
         );
+        let settings = decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 2, false, &machine);
+        assert_eq!(names(&settings), ["MPIR_CVAR_CH4_CMA_ENABLE"]);
     }
 }

@@ -131,7 +131,7 @@ impl Error {
         }))
     }
 
-    pub(crate) fn from_library(mut self, library: LibraryError) -> Self {
+    pub(crate) fn with_library(mut self, library: LibraryError) -> Self {
         self.0.library = Some(library);
         self
     }

@@ -48,17 +48,20 @@ pub(crate) enum SourceRank {
 }
 
 /// A destination: `to(1)`, `to(1).tag(7)`.
+#[inline]
 pub fn to(rank: impl Into<Option<usize>>) -> Dest {
     Dest { rank: rank.into(), tag: 0 }
 }
 
 /// A source: `from(1)`, `from(1).tag(7)`.
+#[inline]
 pub fn from(rank: impl Into<Option<usize>>) -> Source {
     let rank = rank.into().map_or(SourceRank::Null, SourceRank::Rank);
     Source { rank, tag: None }
 }
 
 /// Any source: `any()`, `any().tag(7)`.
+#[inline]
 pub fn any() -> Source {
     Source { rank: SourceRank::Any, tag: None }
 }
@@ -68,15 +71,18 @@ impl Dest {
     ///
     /// [`tag_upper_bound`]: crate::tag_upper_bound
     #[must_use]
+    #[inline]
     pub fn tag(self, tag: i32) -> Self {
         Dest { tag, ..self }
     }
 
     /// The rank, or `None` for the null process.
+    #[inline]
     pub fn rank(&self) -> Option<usize> {
         self.rank
     }
 
+    #[inline]
     pub(crate) fn peer(&self) -> Peer {
         self.rank.map_or(Peer::Null, Peer::To)
     }
@@ -85,15 +91,18 @@ impl Dest {
 impl Source {
     /// The same source, for messages with this tag only.
     #[must_use]
+    #[inline]
     pub fn tag(self, tag: i32) -> Self {
         Source { tag: Some(tag), ..self }
     }
 
     /// The tag that a message must have, or `None` for any.
+    #[inline]
     pub fn wanted_tag(&self) -> Option<i32> {
         self.tag
     }
 
+    #[inline]
     pub(crate) fn peer(&self) -> Peer {
         match self.rank {
             SourceRank::Any => Peer::AnySource,
@@ -104,24 +113,28 @@ impl Source {
 }
 
 impl From<usize> for Dest {
+    #[inline]
     fn from(rank: usize) -> Self {
         to(rank)
     }
 }
 
 impl From<Option<usize>> for Dest {
+    #[inline]
     fn from(rank: Option<usize>) -> Self {
         to(rank)
     }
 }
 
 impl From<usize> for Source {
+    #[inline]
     fn from(rank: usize) -> Self {
         from(rank)
     }
 }
 
 impl From<Option<usize>> for Source {
+    #[inline]
     fn from(rank: Option<usize>) -> Self {
         from(rank)
     }

@@ -49,6 +49,7 @@ static TAG_UPPER_BOUND: AtomicI32 = AtomicI32::new(32767);
 /// ```
 /// # phalanx::run(|_world| assert!(phalanx::tag_upper_bound() >= 32767));
 /// ```
+#[inline]
 pub fn tag_upper_bound() -> i32 {
     TAG_UPPER_BOUND.load(Ordering::Relaxed)
 }
@@ -181,10 +182,12 @@ impl Comm {
         }
     }
 
+    #[inline]
     pub(crate) fn handle(&self) -> ffi::MPI_Comm {
         self.inner.identity.handle
     }
 
+    #[inline]
     pub(crate) fn identity(&self) -> &Identity {
         &self.inner.identity
     }

@@ -98,13 +98,13 @@ impl Pattern {
     }
 }
 
-fn column_offset<T: Element>(
+fn rows_of(
     elements: usize,
     columns: usize,
     column: usize,
     location: &'static Location<'static>,
 ) -> Result<usize> {
-    if columns == 0 || column >= columns || elements % columns != 0 {
+    if columns == 0 || column >= columns || !elements.is_multiple_of(columns) {
         return Err(Error::new(
             ErrorKind::InvalidLength,
             &Call::local(&DATATYPE, location),
@@ -133,7 +133,7 @@ impl<'a, T: Element> Strided<'a, T> {
     #[track_caller]
     pub fn column(matrix: &'a [T], columns: usize, column: usize) -> Result<Self> {
         let location = Location::caller();
-        let rows = column_offset::<T>(matrix.len(), columns, column, location)?;
+        let rows = rows_of(matrix.len(), columns, column, location)?;
         let elements = &matrix[column.min(matrix.len())..];
         let pattern = Pattern::new::<T>(elements.len(), rows, 1, columns, location)?;
         Ok(Strided { elements, pattern })
@@ -163,7 +163,7 @@ impl<'a, T: Element> StridedMut<'a, T> {
     #[track_caller]
     pub fn column(matrix: &'a mut [T], columns: usize, column: usize) -> Result<Self> {
         let location = Location::caller();
-        let rows = column_offset::<T>(matrix.len(), columns, column, location)?;
+        let rows = rows_of(matrix.len(), columns, column, location)?;
         let start = column.min(matrix.len());
         let elements = &mut matrix[start..];
         let pattern = Pattern::new::<T>(elements.len(), rows, 1, columns, location)?;

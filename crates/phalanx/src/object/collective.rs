@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::Bincode;
-use super::p2p::open;
 use super::wire;
 use crate::collective::PerRank;
 use crate::comm::Comm;
@@ -100,55 +99,48 @@ impl Comm {
             Some(value) => wire::to_bytes::<Bincode, T>(&call, value),
             None => Err(nothing_given(&call)),
         };
-        self.bcast_bytes(&call, &encoded, root, |bytes| {
-            if self.rank() == root { Ok(None) } else { wire::decode::<Bincode, T>(&call, bytes).map(Some) }
-        })
-        .and_then(|decoded| {
-            encoded?;
-            decoded.or(value).ok_or_else(|| nothing_given(&call))
-        })
+        self.bcast_encoded(&call, encoded, root)?.or(value).ok_or_else(|| nothing_given(&call))
     }
 
-    /// Broadcasts a message, or the news that there is none.
-    pub(super) fn bcast_bytes<R>(
+    /// Broadcasts the root's message, or the news that there is none. `None` on the root.
+    pub(super) fn bcast_encoded<T: DeserializeOwned>(
         &self,
         call: &Call<'_>,
-        encoded: &Result<Vec<u8>>,
+        encoded: Result<Vec<u8>>,
         root: usize,
-        open: impl FnOnce(&[u8]) -> Result<R>,
-    ) -> Result<R> {
+    ) -> Result<Option<T>> {
+        let at_root = self.rank() == root;
         let mut packet = [0; FIRST_PACKET];
-        if self.rank() == root {
-            packet[..LENGTH].copy_from_slice(&told(encoded, Vec::len).to_le_bytes());
-            if let Ok(bytes) = encoded {
+        if at_root {
+            packet[..LENGTH].copy_from_slice(&told(&encoded, Vec::len).to_le_bytes());
+            if let Ok(bytes) = &encoded {
                 let first = bytes.len().min(FIRST_PACKET - LENGTH);
                 packet[LENGTH..LENGTH + first].copy_from_slice(&bytes[..first]);
             }
         }
         raw::bcast(call, Form::Blocking, ViewMut::bytes(&mut packet), root)?;
+        let mut bytes = encoded?;
         let mut length = [0; LENGTH];
         length.copy_from_slice(&packet[..LENGTH]);
         let length = u64::from_le_bytes(length);
         if length == FAILED {
-            if self.rank() == root {
-                // The caller has the error itself.
-                return open(&[]);
-            }
             let detail = "the root could not give a value; its own error says why";
             return Err(Error::new(ErrorKind::Mismatch, call, detail));
         }
-        let length = length as usize;
-        if length <= FIRST_PACKET - LENGTH {
-            return open(&packet[LENGTH..LENGTH + length]);
+        let (length, first) = (length as usize, &packet[LENGTH..]);
+        if length > first.len() {
+            if !at_root {
+                bytes = vec![0; length];
+                bytes[..first.len()].copy_from_slice(first);
+            }
+            let rest = ViewMut::bytes(&mut bytes[first.len()..]);
+            raw::bcast(call, Form::Blocking, rest, root)?;
         }
-        let mut bytes = match encoded {
-            Ok(bytes) if self.rank() == root => bytes.clone(),
-            _ => vec![0; length],
-        };
-        let (first, rest) = bytes.split_at_mut(FIRST_PACKET - LENGTH);
-        first.copy_from_slice(&packet[LENGTH..]);
-        raw::bcast(call, Form::Blocking, ViewMut::bytes(rest), root)?;
-        open(&bytes)
+        if at_root {
+            return Ok(None);
+        }
+        let message = first.get(..length).unwrap_or(&bytes);
+        wire::decode::<Bincode, T>(call, message).map(Some)
     }
 
     /// Collects a value of every rank at the root, in the order of the ranks. `Some` on the root alone.
@@ -271,7 +263,7 @@ impl Comm {
         let send =
             encoded.as_ref().map(|(bytes, cut, _)| (View::bytes(bytes), cut.layout()));
         raw::scatterv(&call, Form::Blocking, send, ViewMut::bytes(&mut mine), root)?;
-        open::<Bincode, T>(self, &call, &mine, root)
+        wire::decode::<Bincode, T>(&call, &mine)
     }
 
     /// Gives every rank its value of this rank's, and takes one from every rank. `values` holds one for
@@ -328,11 +320,7 @@ impl Comm {
         call: &Call<'_>,
         values: &[T],
     ) -> Result<(Vec<u8>, Vec<u64>)> {
-        if values.len() != self.size() {
-            let (given, ranks) = (values.len(), self.size());
-            let detail = format!("{given} values were given for {ranks} ranks");
-            return Err(Error::new(ErrorKind::InvalidLength, call, detail));
-        }
+        self.check_one_each(call, values)?;
         let mut bytes = Vec::new();
         let mut lengths = Vec::with_capacity(values.len());
         for value in values {
@@ -341,6 +329,15 @@ impl Comm {
             bytes.extend_from_slice(&message);
         }
         Ok((bytes, lengths))
+    }
+
+    pub(super) fn check_one_each<T>(&self, call: &Call<'_>, values: &[T]) -> Result<()> {
+        let (given, ranks) = (values.len(), self.size());
+        if given == ranks {
+            return Ok(());
+        }
+        let detail = format!("{given} values were given for {ranks} ranks");
+        Err(Error::new(ErrorKind::InvalidLength, call, detail))
     }
 
     fn open_all<T: DeserializeOwned>(

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::{self, Envelope, Mode, RawStatus};
 use crate::raw::request as raw;
@@ -13,15 +12,13 @@ use crate::record::{Call, Peer};
 use crate::request::{Handle, Progress, Receiving, Task};
 
 /// Bytes that several sends may share.
-type Message = Arc<[u8]>;
+pub(super) type Message = Arc<Vec<u8>>;
+
+/// Messages that have come, with the rank that sent each.
+pub(super) type Inbox = Vec<(usize, Vec<u8>)>;
 
 /// A receive whose result are the bytes as they came.
-pub(super) type ReceivingBytes =
-    Receiving<u8, fn(Vec<u8>, RawStatus, &Call<'_>) -> Result<Vec<u8>>>;
-
-pub(super) fn receiving_bytes(from: usize, tag: i32) -> ReceivingBytes {
-    Receiving::new(Envelope { rank: from as i32, tag }, |bytes, _, _| Ok(bytes))
-}
+type ReceivingBytes = Receiving<u8, fn(Vec<u8>, RawStatus, &Call<'_>) -> Result<Vec<u8>>>;
 
 struct Sending {
     request: Handle,
@@ -43,38 +40,30 @@ pub(super) struct Exchange<F> {
 }
 
 impl<F> Exchange<F> {
-    /// Starts to send one message to each of some ranks, and to expect one from each of others.
+    /// Starts to send one message to each of some ranks, and to expect one from each of others. The
+    /// call is on the private communicator.
     pub fn start(
-        comm: &Comm,
         call: &Call<'_>,
         tag: i32,
         outgoing: impl IntoIterator<Item = (usize, Message)>,
         sources: impl IntoIterator<Item = usize>,
         finish: F,
     ) -> Result<Self> {
-        let mut exchange = Exchange { sends: Vec::new(), receives: Vec::new(), finish: Some(finish) };
+        let expect = |source| Expecting {
+            source,
+            receiving: Receiving::new(Envelope { rank: source as i32, tag }, |bytes, _, _| Ok(bytes)),
+            done: None,
+        };
+        let receives = sources.into_iter().map(expect).collect();
+        let mut exchange = Exchange { sends: Vec::new(), receives, finish: Some(finish) };
         for (to, message) in outgoing {
-            exchange.send(comm, call, tag, to, message)?;
-        }
-        for source in sources {
-            let receiving = receiving_bytes(source, tag);
-            exchange.receives.push(Expecting { source, receiving, done: None });
+            exchange.send(call, tag, to, message)?;
         }
         Ok(exchange)
     }
 
-    fn send(
-        &mut self,
-        comm: &Comm,
-        call: &Call<'_>,
-        tag: i32,
-        to: usize,
-        message: Message,
-    ) -> Result<()> {
-        let call = comm
-            .private_call(call.operation, call.location)
-            .peer(Peer::To(to))
-            .tag(Some(tag));
+    fn send(&mut self, call: &Call<'_>, tag: i32, to: usize, message: Message) -> Result<()> {
+        let call = call.peer(Peer::To(to)).tag(Some(tag));
         let envelope = Envelope { rank: to as i32, tag };
         let mut request = Handle(raw::null());
         // SAFETY: the bytes are behind an `Arc` that is kept beside the request; a task which is
@@ -89,7 +78,7 @@ impl<F> Exchange<F> {
 
 impl<R, F> Task<R> for Exchange<F>
 where
-    F: FnOnce(Vec<(usize, Vec<u8>)>, &Call<'_>) -> Result<R> + Send,
+    F: FnOnce(Inbox, &Call<'_>) -> Result<R> + Send,
 {
     fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
         let mut pending = false;

@@ -3,7 +3,8 @@
 //! Three things that bytes could do to a plain deserializer are stopped here:
 //! - a length that becomes an allocation: strings and byte buffers are borrowed from the message
 //!   first, which checks their length against what is there;
-//! - a length that becomes a loop: elements of no size cost no bytes, so they are counted;
+//! - a length that becomes a loop or a capacity: elements whose number is in the bytes are counted,
+//!   because those of no size cost no bytes;
 //! - nesting without end, which would exhaust the stack.
 
 use std::cell::Cell;
@@ -45,6 +46,20 @@ impl Limits {
         }
     }
 
+    /// No more than the message can hold: a hint becomes the capacity of a vector or a map.
+    fn at_most(&self, hint: Option<usize>) -> Option<usize> {
+        let bytes = self.elements.get().saturating_sub(ELEMENTS_WITHOUT_BYTES);
+        hint.map(|hint| hint.min(usize::try_from(bytes).unwrap_or(usize::MAX)))
+    }
+
+    fn around<I>(&self, inner: I) -> Guarded<'_, I> {
+        Guarded { inner, limits: self }
+    }
+
+    fn counting<I>(&self, inner: I) -> Guarded<'_, I, true> {
+        Guarded { inner, limits: self }
+    }
+
     #[inline(always)]
     fn nested<R, E: Error>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
         let Some(left) = self.depth.get().checked_sub(1) else {
@@ -74,23 +89,23 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Guard<'_, T> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<T, D::Error> {
-        T::deserialize(Guarded { inner, limits: self.limits })
+        T::deserialize(self.limits.around(inner))
     }
 }
 
-/// Anything of serde's with the limits beside it.
-struct Guarded<'l, I> {
+/// Anything of serde's with the limits beside it. What is `COUNTED` has as many elements as the bytes
+/// say, not as the type says.
+struct Guarded<'l, I, const COUNTED: bool = false> {
     inner: I,
     limits: &'l Limits,
 }
 
 macro_rules! forward {
-    ($($method:ident)*) => {
+    ($how:ident: $($method:ident)*) => {
         $(
             #[inline]
             fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-                let visitor = Guarded { inner: visitor, limits: self.limits };
-                self.inner.$method(visitor)
+                self.inner.$method(self.limits.$how(visitor))
             }
         )*
     };
@@ -100,11 +115,13 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
     type Error = D::Error;
 
     forward! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
-        deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
-        deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
-        deserialize_str deserialize_bytes deserialize_option deserialize_unit deserialize_seq
-        deserialize_map deserialize_identifier deserialize_ignored_any
+        around: deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char deserialize_str
+        deserialize_bytes deserialize_option deserialize_unit deserialize_identifier
+    }
+    forward! {
+        counting: deserialize_any deserialize_seq deserialize_map deserialize_ignored_any
     }
 
     #[inline]
@@ -123,8 +140,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.deserialize_unit_struct(name, visitor)
+        self.inner.deserialize_unit_struct(name, self.limits.around(visitor))
     }
 
     #[inline]
@@ -133,8 +149,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.deserialize_newtype_struct(name, visitor)
+        self.inner.deserialize_newtype_struct(name, self.limits.around(visitor))
     }
 
     #[inline]
@@ -143,8 +158,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.deserialize_tuple(len, visitor)
+        self.inner.deserialize_tuple(len, self.limits.around(visitor))
     }
 
     #[inline]
@@ -154,8 +168,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.deserialize_tuple_struct(name, len, visitor)
+        self.inner.deserialize_tuple_struct(name, len, self.limits.around(visitor))
     }
 
     #[inline]
@@ -165,8 +178,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.deserialize_struct(name, fields, visitor)
+        self.inner.deserialize_struct(name, fields, self.limits.around(visitor))
     }
 
     #[inline]
@@ -176,8 +188,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.deserialize_enum(name, variants, visitor)
+        self.inner.deserialize_enum(name, variants, self.limits.around(visitor))
     }
 
     #[inline]
@@ -197,7 +208,7 @@ macro_rules! forward_values {
     };
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, V> {
+impl<'de, V: Visitor<'de>, const COUNTED: bool> Visitor<'de> for Guarded<'_, V, COUNTED> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,31 +236,31 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, V> {
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_some(Guarded { inner, limits }))
+        limits.nested(|| self.inner.visit_some(limits.around(inner)))
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_newtype_struct(Guarded { inner, limits }))
+        limits.nested(|| self.inner.visit_newtype_struct(limits.around(inner)))
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_seq(Guarded { inner, limits }))
+        limits.nested(|| self.inner.visit_seq(Guarded::<_, COUNTED> { inner, limits }))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_map(Guarded { inner, limits }))
+        limits.nested(|| self.inner.visit_map(Guarded::<_, COUNTED> { inner, limits }))
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_enum(Guarded { inner, limits }))
+        limits.nested(|| self.inner.visit_enum(limits.around(inner)))
     }
 }
 
@@ -258,11 +269,11 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guarded<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.inner.deserialize(Guarded { inner, limits: self.limits })
+        self.inner.deserialize(self.limits.around(inner))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guarded<'_, A> {
+impl<'de, A: SeqAccess<'de>, const COUNTED: bool> SeqAccess<'de> for Guarded<'_, A, COUNTED> {
     type Error = A::Error;
 
     #[inline]
@@ -270,19 +281,18 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guarded<'_, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.limits.count_element()?;
-        self.inner.next_element_seed(Guarded { inner: seed, limits: self.limits })
+        if COUNTED {
+            self.limits.count_element()?;
+        }
+        self.inner.next_element_seed(self.limits.around(seed))
     }
 
-    /// No more than the message can hold: this becomes the capacity of a vector.
     fn size_hint(&self) -> Option<usize> {
-        let left = usize::try_from(self.limits.elements.get()).unwrap_or(usize::MAX);
-        let bytes = left.saturating_sub(ELEMENTS_WITHOUT_BYTES as usize);
-        self.inner.size_hint().map(|hint| hint.min(bytes))
+        self.limits.at_most(self.inner.size_hint())
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guarded<'_, A> {
+impl<'de, A: MapAccess<'de>, const COUNTED: bool> MapAccess<'de> for Guarded<'_, A, COUNTED> {
     type Error = A::Error;
 
     #[inline]
@@ -290,20 +300,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guarded<'_, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.limits.count_element()?;
-        self.inner.next_key_seed(Guarded { inner: seed, limits: self.limits })
+        if COUNTED {
+            self.limits.count_element()?;
+        }
+        self.inner.next_key_seed(self.limits.around(seed))
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.next_value_seed(Guarded { inner: seed, limits: self.limits })
+        self.inner.next_value_seed(self.limits.around(seed))
     }
 
-    /// No more than the message can hold: this becomes the capacity of a map.
     fn size_hint(&self) -> Option<usize> {
-        let left = usize::try_from(self.limits.elements.get()).unwrap_or(usize::MAX);
-        let bytes = left.saturating_sub(ELEMENTS_WITHOUT_BYTES as usize);
-        self.inner.size_hint().map(|hint| hint.min(bytes))
+        self.limits.at_most(self.inner.size_hint())
     }
 }
 
@@ -317,8 +326,8 @@ impl<'de, 'l, A: EnumAccess<'de>> EnumAccess<'de> for Guarded<'l, A> {
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
         let limits = self.limits;
-        let (value, inner) = self.inner.variant_seed(Guarded { inner: seed, limits })?;
-        Ok((value, Guarded { inner, limits }))
+        let (value, inner) = self.inner.variant_seed(limits.around(seed))?;
+        Ok((value, limits.around(inner)))
     }
 }
 
@@ -332,13 +341,12 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, A> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Guarded { inner: seed, limits: self.limits })
+        self.inner.newtype_variant_seed(self.limits.around(seed))
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.tuple_variant(len, visitor)
+        self.inner.tuple_variant(len, self.limits.around(visitor))
     }
 
     #[inline]
@@ -347,7 +355,6 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        let visitor = Guarded { inner: visitor, limits: self.limits };
-        self.inner.struct_variant(fields, visitor)
+        self.inner.struct_variant(fields, self.limits.around(visitor))
     }
 }

@@ -1,6 +1,5 @@
 //! Objects that are sent and received later, and collectives of objects that complete later.
 
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::codec::Bincode;
 use super::collective::nothing_given;
-use super::exchange::{Exchange, ReceivingBytes, receiving_bytes};
+use super::exchange::{Exchange, Inbox, Message};
 use super::p2p::open;
 use super::reduce::no_value;
 use super::wire;
@@ -20,10 +19,15 @@ use crate::record::{
     Call, IALLGATHER_OBJECT, IALLREDUCE_OBJECT, IALLTOALL_OBJECT, IBCAST_OBJECT, IGATHER_OBJECT,
     IRECV_OBJECT, IREDUCE_OBJECT, ISCATTER_OBJECT, Operation,
 };
-use crate::request::{Progress, Receiving, Request, Task, start_steps};
+use crate::request::{Receiving, Request, start_steps};
 
-/// Messages that have come, with the rank that sent each.
-type Inbox = Vec<(usize, Vec<u8>)>;
+/// The message of a rank and its own error. Without a value the others hear of it, in an empty one.
+fn or_empty(encoded: Result<Vec<u8>>) -> (Message, Result<()>) {
+    match encoded {
+        Ok(bytes) => (Arc::new(bytes), Ok(())),
+        Err(error) => (Message::default(), Err(error)),
+    }
+}
 
 /// Opens a message of a collective; an empty one says that its sender failed.
 fn open_one<T: DeserializeOwned>(call: &Call<'_>, message: &[u8], from: usize) -> Result<T> {
@@ -118,7 +122,7 @@ impl Comm {
     /// [`InvalidRoot`](ErrorKind::InvalidRoot); when it completes, those of
     /// [`bcast_object`](Comm::bcast_object).
     ///
-    /// MPI: messages along a binomial tree, on a private communicator.
+    /// MPI: a message to every rank, on a private communicator.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -137,58 +141,39 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let call = self.call(&IBCAST_OBJECT, Location::caller()).root(root);
+        let call = self.private_call(&IBCAST_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
         let tag = self.next_collective_tag();
-        let private = self.private_call(call.operation, call.location).root(root);
-        if self.rank() == root {
-            let value = value.into();
-            let encoded = match &value {
-                Some(value) => wire::to_bytes::<Bincode, T>(&call, value),
-                None => Err(nothing_given(&call)),
-            };
-            // Without a value the others hear of it, in an empty message.
-            let message: Arc<[u8]> = encoded.as_deref().unwrap_or(&[]).into();
-            let children = self.children(root).map(|child| (child, message.clone()));
-            let finish = move |_: Inbox, call: &Call<'_>| {
-                encoded?;
-                value.ok_or_else(|| nothing_given(call))
-            };
-            let exchange = Exchange::start(self, &call, tag, children, [], finish)?;
-            return start_steps(self, &private, exchange);
+        if self.rank() != root {
+            return self.start_from_root(&call, root, tag);
         }
-        let parent = self.parent(root);
-        let waiting = Relay {
-            comm: self.clone(),
-            tag,
-            root,
-            parent,
-            operation: call.operation,
-            location: call.location,
-            receiving: receiving_bytes(parent, tag),
-            passing: None,
-            value: PhantomData::<fn() -> T>,
+        let value = value.into();
+        let encoded = value.as_ref().ok_or_else(|| nothing_given(&call));
+        let encoded = encoded.and_then(|value| wire::to_bytes::<Bincode, T>(&call, value));
+        let (message, encoded) = or_empty(encoded);
+        let outgoing = self.others().map(|to| (to, message.clone()));
+        let finish = move |_: Inbox, call: &Call<'_>| {
+            encoded?;
+            value.ok_or_else(|| nothing_given(call))
         };
-        start_steps(self, &private, waiting)
+        start_steps(self, &call, Exchange::start(&call, tag, outgoing, [], finish)?)
     }
 
-    /// The ranks to which this one passes a broadcast on, in a binomial tree around the root.
-    fn children(&self, root: usize) -> impl Iterator<Item = usize> + use<> {
-        let (rank, size) = (self.rank(), self.size());
-        let relative = (rank + size - root) % size;
-        let lowest = if relative == 0 { size.next_power_of_two() } else { relative & relative.wrapping_neg() };
-        std::iter::successors(Some(lowest >> 1), |step| Some(step >> 1))
-            .take_while(|&step| step > 0)
-            .map(move |step| relative + step)
-            .filter(move |&child| child < size)
-            .map(move |child| (child + root) % size)
+    fn others(&self) -> impl Iterator<Item = usize> + Clone + use<> {
+        let rank = self.rank();
+        (0..self.size()).filter(move |&other| other != rank)
     }
 
-    /// The rank from which this one gets a broadcast.
-    fn parent(&self, root: usize) -> usize {
-        let size = self.size();
-        let relative = (self.rank() + size - root) % size;
-        ((relative & (relative - 1)) + root) % size
+    /// Receives what the root has for this rank.
+    fn start_from_root<T>(&self, call: &Call<'_>, root: usize, tag: i32) -> Result<Request<T>>
+    where
+        T: DeserializeOwned + 'static,
+    {
+        let finish = move |inbox: Inbox, call: &Call<'_>| match inbox.first() {
+            Some((from, message)) => open_one(call, message, *from),
+            None => Err(no_value(call, root)),
+        };
+        start_steps(self, call, Exchange::start(call, tag, [], [root], finish)?)
     }
 
     /// Starts to collect a value of every rank at the root. `Some` on the root alone. Collective.
@@ -211,7 +196,7 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let call = self.call(&IGATHER_OBJECT, Location::caller()).root(root);
+        let call = self.private_call(&IGATHER_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
         self.start_gather(&call, value, root, |values| values)
     }
@@ -240,7 +225,7 @@ impl Comm {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(T, T) -> T + Send + 'static,
     {
-        let call = self.call(&IREDUCE_OBJECT, Location::caller()).root(root);
+        let call = self.private_call(&IREDUCE_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
         let request = self.start_gather(&call, value, root, move |values| {
             values.into_iter().reduce(f)
@@ -263,20 +248,15 @@ impl Comm {
     {
         let tag = self.next_collective_tag();
         let rank = self.rank();
-        let private = self.private_call(call.operation, call.location).root(root);
         if rank == root {
-            let sources = (0..self.size()).filter(move |&source| source != root);
             let finish = move |inbox: Inbox, call: &Call<'_>| {
                 in_order(call, inbox, (rank, value)).map(f).map(Some)
             };
-            let exchange = Exchange::start(self, call, tag, [], sources, finish)?;
-            return start_steps(self, &private, exchange);
+            return start_steps(self, call, Exchange::start(call, tag, [], self.others(), finish)?);
         }
-        let encoded = wire::to_bytes::<Bincode, T>(call, &value);
-        let message: Arc<[u8]> = encoded.as_deref().unwrap_or(&[]).into();
-        let finish = move |_: Inbox, _: &Call<'_>| encoded.map(|_| None);
-        let exchange = Exchange::start(self, call, tag, [(root, message)], [], finish)?;
-        start_steps(self, &private, exchange)
+        let (message, encoded) = or_empty(wire::to_bytes::<Bincode, T>(call, &value));
+        let finish = move |_: Inbox, _: &Call<'_>| encoded.map(|()| None);
+        start_steps(self, call, Exchange::start(call, tag, [(root, message)], [], finish)?)
     }
 
     /// Starts to give every rank its value of the root's. Collective.
@@ -300,46 +280,41 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let call = self.call(&ISCATTER_OBJECT, Location::caller()).root(root);
+        let call = self.private_call(&ISCATTER_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
         let tag = self.next_collective_tag();
-        let private = self.private_call(call.operation, call.location).root(root);
         if self.rank() != root {
-            let finish = move |inbox: Inbox, call: &Call<'_>| match inbox.first() {
-                Some((from, message)) => open_one(call, message, *from),
-                None => Err(no_value(call, root)),
-            };
-            let exchange = Exchange::start(self, &call, tag, [], [root], finish)?;
-            return start_steps(self, &private, exchange);
+            return self.start_from_root(&call, root, tag);
         }
         let given = values.ok_or_else(|| nothing_given(&call));
-        let messages = given.as_ref().map_err(|_| ()).and_then(|values| {
-            self.messages(&call, values).map_err(drop)
-        });
-        let checked = given.and_then(|values| {
-            self.messages(&call, &values)?;
-            Ok(values)
-        });
-        let empty: Arc<[u8]> = Arc::from([]);
-        let outgoing: Vec<_> = (0..self.size())
-            .filter(|&to| to != root)
-            .map(|to| (to, messages.as_ref().map_or(&empty, |all| &all[to]).clone()))
-            .collect();
-        let finish = move |_: Inbox, call: &Call<'_>| {
-            checked?.into_iter().nth(root).ok_or_else(|| nothing_given(call))
-        };
-        let exchange = Exchange::start(self, &call, tag, outgoing, [], finish)?;
-        start_steps(self, &private, exchange)
+        let (outgoing, own) = self.apart(&call, given);
+        let finish = move |_: Inbox, _: &Call<'_>| own;
+        start_steps(self, &call, Exchange::start(&call, tag, outgoing, [], finish)?)
     }
 
-    /// One message for each rank.
-    fn messages<T: Serialize>(&self, call: &Call<'_>, values: &[T]) -> Result<Vec<Arc<[u8]>>> {
-        if values.len() != self.size() {
-            let (given, ranks) = (values.len(), self.size());
-            let detail = format!("{given} values were given for {ranks} ranks");
-            return Err(Error::new(ErrorKind::InvalidLength, call, detail));
-        }
-        values.iter().map(|value| Ok(wire::to_bytes::<Bincode, T>(call, value)?.into())).collect()
+    /// A message for each of the others and this rank's own value, or an empty message for each and
+    /// the error.
+    fn apart<T: Serialize>(
+        &self,
+        call: &Call<'_>,
+        values: Result<Vec<T>>,
+    ) -> (Vec<(usize, Message)>, Result<T>) {
+        let encode = |values: Vec<T>| {
+            self.check_one_each(call, &values)?;
+            let mut outgoing = Vec::with_capacity(values.len());
+            let mut own = None;
+            for (to, value) in values.into_iter().enumerate() {
+                if to == self.rank() {
+                    own = Some(value);
+                } else {
+                    outgoing.push((to, Arc::new(wire::to_bytes::<Bincode, T>(call, &value)?)));
+                }
+            }
+            Ok((outgoing, own.ok_or_else(|| nothing_given(call))))
+        };
+        values.and_then(encode).unwrap_or_else(|error| {
+            (self.others().map(|to| (to, Message::default())).collect(), Err(error))
+        })
     }
 
     /// Starts to collect a value of every rank on every rank. Collective.
@@ -405,15 +380,13 @@ impl Comm {
         let call = self.private_call(operation, location);
         let tag = self.next_collective_tag();
         let rank = self.rank();
-        let encoded = wire::to_bytes::<Bincode, T>(&call, &value);
-        let message: Arc<[u8]> = encoded.as_deref().unwrap_or(&[]).into();
-        let others = (0..self.size()).filter(move |&other| other != rank);
-        let outgoing = others.clone().map(|to| (to, message.clone()));
+        let (message, encoded) = or_empty(wire::to_bytes::<Bincode, T>(&call, &value));
+        let outgoing = self.others().map(|to| (to, message.clone()));
         let finish = move |inbox: Inbox, call: &Call<'_>| {
             encoded?;
             in_order(call, inbox, (rank, value))
         };
-        let exchange = Exchange::start(self, &call, tag, outgoing, others.clone(), finish)?;
+        let exchange = Exchange::start(&call, tag, outgoing, self.others(), finish)?;
         start_steps(self, &call, exchange)
     }
 
@@ -440,62 +413,9 @@ impl Comm {
         let call = self.private_call(&IALLTOALL_OBJECT, Location::caller());
         let tag = self.next_collective_tag();
         let rank = self.rank();
-        let messages = self.messages(&call, &values);
-        let empty: Arc<[u8]> = Arc::from([]);
-        let others = (0..self.size()).filter(move |&other| other != rank);
-        let outgoing: Vec<_> = others
-            .clone()
-            .map(|to| (to, messages.as_ref().map_or(&empty, |all| &all[to]).clone()))
-            .collect();
-        let own = messages.map(|_| values.into_iter().nth(rank));
-        let finish = move |inbox: Inbox, call: &Call<'_>| {
-            let own = own?.ok_or_else(|| nothing_given(call))?;
-            in_order(call, inbox, (rank, own))
-        };
-        let exchange = Exchange::start(self, &call, tag, outgoing, others, finish)?;
+        let (outgoing, own) = self.apart(&call, Ok(values));
+        let finish = move |inbox: Inbox, call: &Call<'_>| in_order(call, inbox, (rank, own?));
+        let exchange = Exchange::start(&call, tag, outgoing, self.others(), finish)?;
         start_steps(self, &call, exchange)
-    }
-}
-
-/// A rank in the middle of a broadcast: receives, then passes on.
-struct Relay<T> {
-    comm: Comm,
-    tag: i32,
-    root: usize,
-    parent: usize,
-    operation: &'static Operation,
-    location: &'static Location<'static>,
-    receiving: ReceivingBytes,
-    passing: Option<(Vec<u8>, Exchange<NothingMore>)>,
-    value: PhantomData<fn() -> T>,
-}
-
-type NothingMore = fn(Inbox, &Call<'_>) -> Result<()>;
-
-impl<T: DeserializeOwned> Task<T> for Relay<T> {
-    fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
-        if self.passing.is_none() {
-            if self.receiving.poll(call)? == Progress::Pending {
-                return Ok(Progress::Pending);
-            }
-            let bytes = self.receiving.take(call)?;
-            let message: Arc<[u8]> = bytes.as_slice().into();
-            let children = self.comm.children(self.root).map(|child| (child, message.clone()));
-            let begin = self.comm.private_call(self.operation, self.location);
-            let finish: NothingMore = |_, _| Ok(());
-            let exchange = Exchange::start(&self.comm, &begin, self.tag, children, [], finish)?;
-            self.passing = Some((bytes, exchange));
-        }
-        match &mut self.passing {
-            Some((_, exchange)) => exchange.poll(call),
-            None => Ok(Progress::Pending),
-        }
-    }
-
-    fn take(&mut self, call: &Call<'_>) -> Result<T> {
-        match self.passing.take() {
-            Some((bytes, _)) => open_one(call, &bytes, self.parent),
-            None => Err(no_value(call, self.parent)),
-        }
     }
 }

@@ -120,8 +120,11 @@ impl Comm {
                     p2p::send(&call, mode, View::bytes(message), envelope)?;
                     let route = Route { comm: self.clone(), operation, location, rank, tag };
                     plain::sending(&call, route, count, || {
-                        message.clear();
-                        C::encode(value, message)
+                        let end = message.len();
+                        C::encode(value, message)?;
+                        let (first, second) = message.split_at(end);
+                        let same = first[wire::HEADER..] == *second;
+                        if same { Ok(()) } else { Err(plain::DIFFERENT.to_owned()) }
                     })
                 }
                 _ => p2p::send(&call, mode, View::bytes(message), envelope),
@@ -217,9 +220,11 @@ impl Comm {
         S: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        let location = Location::caller();
+        let (from, location) = (from.into(), Location::caller());
+        // Nothing must be on its way when the other half is refused.
+        from.envelope(&self.call(&RECV_OBJECT, location).peer(from.peer()).tag(from.tag))?;
         let sending = self.start_send_object(value, to.into(), location)?;
-        let received = self.recv_object_in::<Bincode, R>(from.into(), location);
+        let received = self.recv_object_in::<Bincode, R>(from, location);
         sending.wait()?;
         Ok(received?.0)
     }

@@ -33,23 +33,30 @@ use serde::{Deserialize, Deserializer, Serializer};
 use crate::comm::Comm;
 use crate::datatype::{Element, view_of, view_of_mut, zeros};
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::View;
 use crate::raw::p2p::{self, Envelope, Mode};
 use crate::record::{Call, Operation};
 
 /// Smaller ones travel inside the message: one message is faster than two.
 const OUT_OF_BAND: usize = 64 * 1024;
 
+/// Where a block lies: in the bytes of the codec, or in a segment.
 const INLINE: u8 = 0;
-const BESIDE: u8 = 1;
+
+/// The place of a segment. A codec that leaves fields out or changes their order is found out by it:
+/// segments come in the order in which they were sent.
+fn beside(index: u32) -> u8 {
+    (index % u32::from(u8::MAX)) as u8 + 1
+}
 
 /// Where the segments of the value go that this thread is encoding or decoding now.
 enum Transport {
     /// The first pass of a send: notes that there are segments.
     Counting { count: u32 },
     /// The second pass: sends them, while they are borrowed.
-    Sending { route: Route, left: u32 },
+    Sending { route: Route, done: u32, count: u32 },
     /// Receives them, in the order in which they were sent.
-    Receiving { route: Route, left: u32 },
+    Receiving { route: Route, done: u32, count: u32 },
 }
 
 /// Whom segments go to or come from, on the private communicator.
@@ -96,6 +103,9 @@ fn with_transport<R>(transport: Transport, f: impl FnOnce() -> R) -> (R, Option<
     (result, transport)
 }
 
+/// What is wrong with a value whose second pass gives something else than the first.
+pub(super) const DIFFERENT: &str = "the value was serialised differently the second time";
+
 /// Encodes a value whose large segments stay out, and says how many there are.
 pub(super) fn counting<R>(f: impl FnOnce() -> R) -> (R, u32) {
     match with_transport(Transport::Counting { count: 0 }, f) {
@@ -111,17 +121,16 @@ pub(super) fn sending(
     count: u32,
     f: impl FnOnce() -> std::result::Result<(), String>,
 ) -> Result<()> {
-    let (result, transport) = with_transport(Transport::Sending { route, left: count }, f);
+    let transport = Transport::Sending { route: route.clone(), done: 0, count };
+    let (result, transport) = with_transport(transport, f);
     take_failure()?;
-    result.map_err(|text| Error::new(ErrorKind::Encode, call, text))?;
-    match transport {
-        Some(Transport::Sending { left: 0, .. }) => Ok(()),
-        _ => Err(Error::new(
-            ErrorKind::Encode,
-            call,
-            "the value was serialised differently the second time",
-        )),
+    if let Some(Transport::Sending { done, .. }) = transport {
+        // The header has announced them, so the receiver waits. No segment is empty: it will know.
+        for _ in done..count {
+            p2p::send(&route.call(), Mode::Standard, View::bytes(&[]), route.envelope())?;
+        }
     }
+    result.map_err(|text| Error::new(ErrorKind::Encode, call, text))
 }
 
 /// Decodes a value whose segments come beside it; takes all of them away, also when it fails.
@@ -130,23 +139,23 @@ pub(super) fn receiving<R>(
     count: u32,
     f: impl FnOnce() -> Result<R>,
 ) -> Result<R> {
-    let drain_route = route.clone();
-    let (result, transport) = with_transport(Transport::Receiving { route, left: count }, f);
+    let transport = Transport::Receiving { route: route.clone(), done: 0, count };
+    let (result, transport) = with_transport(transport, f);
     let failed = take_failure();
     let left = match transport {
-        Some(Transport::Receiving { left, .. }) => left,
+        Some(Transport::Receiving { done, .. }) => count - done,
         _ => 0,
     };
+    let call = route.call();
     for _ in 0..left {
-        let call = drain_route.call();
-        let matched = p2p::probe(&call, drain_route.envelope())?;
+        let matched = p2p::probe(&call, route.envelope())?;
         crate::p2p::discard(&call, matched)?;
     }
     failed?;
     let value = result?;
     if left > 0 {
         let detail = format!("{left} segments of the message belong to no field");
-        return Err(Error::new(ErrorKind::Decode, &drain_route.call(), detail));
+        return Err(Error::new(ErrorKind::Decode, &call, detail));
     }
     Ok(value)
 }
@@ -169,35 +178,35 @@ pub fn serialize<T: Element, S: Serializer>(
     elements: &[T],
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
-    let bytes = size_of_val(elements);
-    let beside = bytes >= OUT_OF_BAND && note_or_send(elements).map_err(S::Error::custom)?;
+    let large = size_of_val(elements) >= OUT_OF_BAND;
+    let place = if large { note_or_send(elements).map_err(S::Error::custom)? } else { INLINE };
+    let inline = if place == INLINE { bytes_of(elements) } else { &[] };
     let mut tuple = serializer.serialize_tuple(3)?;
-    tuple.serialize_element(&if beside { BESIDE } else { INLINE })?;
+    tuple.serialize_element(&place)?;
     tuple.serialize_element(&(elements.len() as u64))?;
-    tuple.serialize_element(&Block(if beside { &[] } else { bytes_of(elements) }))?;
+    tuple.serialize_element(&Block(inline))?;
     tuple.end()
 }
 
-/// Whether the elements travel beside the message; in the second pass they have travelled then.
-fn note_or_send<T: Element>(elements: &[T]) -> std::result::Result<bool, String> {
-    let route = TRANSPORT.with_borrow_mut(|transport| match transport {
+/// The place of large elements. In the second pass they have been sent when it returns.
+fn note_or_send<T: Element>(elements: &[T]) -> std::result::Result<u8, String> {
+    let (index, route) = TRANSPORT.with_borrow_mut(|transport| match transport {
         Some(Transport::Counting { count }) => {
             *count += 1;
-            Ok((true, None))
+            Ok((Some(*count - 1), None))
         }
-        Some(Transport::Sending { route, left }) => {
-            *left = left.checked_sub(1).ok_or("the value was serialised differently")?;
-            Ok((true, Some(route.clone())))
+        Some(Transport::Sending { done, count, .. }) if done == count => Err(DIFFERENT),
+        Some(Transport::Sending { route, done, .. }) => {
+            *done += 1;
+            Ok((Some(*done - 1), Some(route.clone())))
         }
-        Some(Transport::Receiving { .. }) | None => Ok((false, None)),
-    });
-    let (beside, route) = route.map_err(str::to_owned)?;
+        Some(Transport::Receiving { .. }) | None => Ok((None, None)),
+    })?;
     if let Some(route) = route {
-        let call = route.call();
         let view = view_of(elements).map_err(fail)?;
-        p2p::send(&call, Mode::Standard, view, route.envelope()).map_err(fail)?;
+        p2p::send(&route.call(), Mode::Standard, view, route.envelope()).map_err(fail)?;
     }
-    Ok(beside)
+    Ok(index.map_or(INLINE, beside))
 }
 
 /// Deserialises what [`serialize`] made.
@@ -228,8 +237,7 @@ impl<'de, T: Element> Visitor<'de> for Elements<T> {
         let block: OwnedBlock<T> = seq.next_element()?.ok_or_else(missing)?;
         let elements = match place {
             INLINE => block.0,
-            BESIDE => receive::<T>().map_err(A::Error::custom)?,
-            other => return Err(A::Error::custom(format!("no block lies at place {other}"))),
+            place => receive::<T>(place).map_err(A::Error::custom)?,
         };
         if elements.len() as u64 == len {
             Ok(elements)
@@ -240,17 +248,17 @@ impl<'de, T: Element> Visitor<'de> for Elements<T> {
     }
 }
 
-fn receive<T: Element>() -> std::result::Result<Vec<T>, String> {
+fn receive<T: Element>(place: u8) -> std::result::Result<Vec<T>, String> {
     let route = TRANSPORT.with_borrow_mut(|transport| match transport {
-        Some(Transport::Receiving { route, left }) => {
-            *left = left.checked_sub(1)?;
-            Some(route.clone())
+        Some(Transport::Receiving { route, done, count }) if *done < *count => {
+            if place != beside(*done) {
+                return Err("the segments of the message are not in the order of its fields");
+            }
+            *done += 1;
+            Ok(route.clone())
         }
-        _ => None,
-    });
-    let Some(route) = route else {
-        return Err("the message announces a segment that does not exist".to_owned());
-    };
+        _ => Err("the message announces a segment that does not exist"),
+    })?;
     let call = route.call();
     let matched = p2p::probe(&call, route.envelope()).map_err(fail)?;
     let status = match crate::p2p::status_of::<T>(&call, &matched.status) {
@@ -286,7 +294,7 @@ impl<'de, T: Element> Deserialize<'de> for OwnedBlock<T> {
 
 struct BlockVisitor<T>(PhantomData<fn() -> T>);
 
-impl<T: Element> Visitor<'_> for BlockVisitor<T> {
+impl<'de, T: Element> Visitor<'de> for BlockVisitor<T> {
     type Value = OwnedBlock<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -295,7 +303,7 @@ impl<T: Element> Visitor<'_> for BlockVisitor<T> {
 
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> std::result::Result<Self::Value, E> {
         let size = size_of::<T>();
-        if size == 0 || bytes.len() % size != 0 {
+        if size == 0 || !bytes.len().is_multiple_of(size) {
             let text = format!("{} bytes are no whole number of elements of {size}", bytes.len());
             return Err(E::custom(text));
         }
@@ -307,6 +315,15 @@ impl<T: Element> Visitor<'_> for BlockVisitor<T> {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
         }
         Ok(OwnedBlock(elements))
+    }
+
+    /// Codecs for people, such as JSON, know bytes as a list of numbers only.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = seq.next_element::<u8>()? {
+            bytes.push(byte);
+        }
+        self.visit_bytes(&bytes)
     }
 }
 

@@ -55,8 +55,10 @@ impl Comm {
                 result.map(|_| None)
             }
             (rank, _) if rank == root => {
+                // Rank 0 sends in any case: what it sends is taken away.
+                let received = self.receive_from(&call, 0, tag);
                 result?;
-                self.receive_from(&call, 0, tag).map(Some)
+                received.map(Some)
             }
             _ => result.map(|_| None),
         }
@@ -96,11 +98,7 @@ impl Comm {
             Err(error) if self.rank() == 0 => (Err(error), Ok(None)),
             Err(error) => (Ok(Vec::new()), Err(error)),
         };
-        let rank = self.rank();
-        let received = self.bcast_bytes(&call, &encoded, 0, |bytes| {
-            if rank == 0 { Ok(None) } else { wire::decode::<Bincode, T>(&call, bytes).map(Some) }
-        });
-        encoded?;
+        let received = self.bcast_encoded(&call, encoded, 0);
         let own = own?;
         received?.or(own).ok_or_else(|| no_value(&call, 0))
     }

@@ -12,7 +12,7 @@
 //! | 28–31 | checksum of the header: the receiver waits for the segments that it announces |
 //!
 //! All numbers are little-endian. The fingerprint is a hash of the type's name, in which borrowed and
-//! boxed forms are the same as the owned ones: what is sent as `&str` may be received as `String`.
+//! boxed forms and `Cow` are the same as the owned ones: what is sent as `&str` may be received as `String`.
 
 use std::cell::RefCell;
 
@@ -176,7 +176,8 @@ fn hash(text: &str) -> u64 {
 
 /// The name of the owned form: without references and boxes, slices as vectors, `str` as `String`.
 fn normalized(name: &str) -> String {
-    const BOXES: [&str; 3] = ["alloc::boxed::Box<", "alloc::rc::Rc<", "alloc::sync::Arc<"];
+    const BOXES: [&str; 4] =
+        ["alloc::boxed::Box<", "alloc::rc::Rc<", "alloc::sync::Arc<", "alloc::borrow::Cow<"];
     const VECTOR: &str = "alloc::vec::Vec<";
     const STRING: &str = "alloc::string::String";
     let mut result = String::with_capacity(name.len() + 16);
@@ -188,6 +189,7 @@ fn normalized(name: &str) -> String {
         if let (false, Some(open)) = (in_word, BOXES.iter().find(|open| rest.starts_with(**open))) {
             closing.push("");
             rest = &rest[open.len()..];
+            rest = rest.strip_prefix("'_, ").unwrap_or(rest);
             continue;
         }
         let ends_word = |next: Option<char>| next.is_none_or(|c| !c.is_alphanumeric() && c != '_');
@@ -243,6 +245,7 @@ mod tests {
     use super::*;
     use crate::object::Bincode;
     use crate::record::SEND_OBJECT;
+    use std::borrow::Cow;
     use std::panic::Location;
 
     fn call() -> Call<'static> {
@@ -257,6 +260,7 @@ mod tests {
         assert_eq!(fingerprint::<(&str, &[u8])>(), fingerprint::<(String, Vec<u8>)>());
         assert_eq!(fingerprint::<Box<[Box<str>]>>(), fingerprint::<Vec<String>>());
         assert_eq!(fingerprint::<Vec<&[u8; 3]>>(), fingerprint::<Vec<[u8; 3]>>());
+        assert_eq!(fingerprint::<(Cow<'_, str>, Cow<'_, [u8]>)>(), fingerprint::<(String, Vec<u8>)>());
     }
 
     #[test]

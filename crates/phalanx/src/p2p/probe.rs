@@ -92,6 +92,7 @@ impl Message {
     /// # Errors
     /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it is no whole number of them.
     #[track_caller]
+    #[allow(clippy::len_without_is_empty, reason = "a length of what? `bytes() == 0` says it")]
     pub fn len<T: Element>(&self) -> Result<usize> {
         let call = Self::call(&self.comm, &self.matched);
         Ok(status_of::<T>(&call, &self.matched.status)?.len)

@@ -119,7 +119,7 @@ pub(crate) enum Input<'a> {
 impl Input<'_> {
     fn pointer(&self) -> *const c_void {
         match self {
-            Input::View(view) => view.pointer,
+            Input::View(view) => source(view),
             Input::InPlace => ffi::phx_in_place(),
         }
     }
@@ -130,6 +130,21 @@ impl Input<'_> {
             Input::InPlace => None,
         }
     }
+}
+
+/// Where an empty buffer lies for MPI. Rust's own pointer to no bytes is the number 1, and that is
+/// Open MPI's `MPI_IN_PLACE`.
+static NOWHERE: u8 = 0;
+
+#[inline(always)]
+fn source(view: &View<'_>) -> *const c_void {
+    if view.items == 0 { (&raw const NOWHERE).cast() } else { view.pointer }
+}
+
+/// The same for memory that MPI writes: nothing, if it is empty.
+#[inline(always)]
+fn target(view: &ViewMut<'_>) -> *mut c_void {
+    if view.items == 0 { (&raw const NOWHERE).cast_mut().cast() } else { view.pointer }
 }
 
 /// How many items each rank has, and where they start.
@@ -166,7 +181,7 @@ fn expect_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -
 /// Items of each rank's block in a buffer that holds one block for each rank.
 fn block(call: &Call<'_>, buffer: &str, items: usize) -> Result<usize> {
     let ranks = size(call);
-    if ranks == 0 || items % ranks != 0 {
+    if ranks == 0 || !items.is_multiple_of(ranks) {
         return Err(invalid_length(
             call,
             format!("the {buffer} buffer holds {items} items, which {ranks} ranks cannot share evenly"),
@@ -207,7 +222,7 @@ pub(crate) fn bcast(call: &Call<'_>, form: Form<'_>, buffer: ViewMut<'_>, root: 
     let counted = buffer.counted(call)?;
     // SAFETY: the view lends `items` items.
     unsafe {
-        call_bcast(call, form, buffer.pointer, counted.count, counted.datatype, root as c_int)
+        call_bcast(call, form, target(&buffer), counted.count, counted.datatype, root as c_int)
     }
 }
 
@@ -235,7 +250,7 @@ pub(crate) fn gather(
             send.pointer(),
             outgoing.count,
             outgoing.datatype,
-            recv.pointer,
+            target(&recv),
             incoming.count,
             incoming.datatype,
             root as c_int,
@@ -271,10 +286,10 @@ pub(crate) fn gatherv(
         call_gatherv(
             call,
             form,
-            send.pointer,
+            source(&send),
             count,
             send.datatype,
-            recv.pointer,
+            target(&recv),
             pointer_of(layout.counts),
             pointer_of(layout.starts),
             recv.datatype,
@@ -304,10 +319,10 @@ pub(crate) fn scatter(
         call_scatter(
             call,
             form,
-            send.pointer,
+            source(&send),
             outgoing.count,
             outgoing.datatype,
-            recv.pointer,
+            target(&recv),
             incoming.count,
             incoming.datatype,
             root as c_int,
@@ -337,11 +352,11 @@ pub(crate) fn scatterv(
         call_scatterv(
             call,
             form,
-            send.pointer,
+            source(&send),
             pointer_of(layout.counts),
             pointer_of(layout.starts),
             send.datatype,
-            recv.pointer,
+            target(&recv),
             count,
             recv.datatype,
             root as c_int,
@@ -370,7 +385,7 @@ pub(crate) fn allgather(
             send.pointer(),
             outgoing.count,
             outgoing.datatype,
-            recv.pointer,
+            target(&recv),
             incoming.count,
             incoming.datatype,
         )
@@ -386,16 +401,12 @@ pub(crate) fn allgatherv(
 ) -> Result<()> {
     check_layout(call, "receive", &layout, recv.items)?;
     let rank = call.comm.map_or(0, |comm| comm.rank);
-    if let Some(items) = send.items() {
-        if items != layout.counts[rank] as usize {
-            return Err(invalid_length(
-                call,
-                format!(
-                    "the counts say {} items for this rank, it sends {items}",
-                    layout.counts[rank]
-                ),
-            ));
-        }
+    if let Some(items) = send.items()
+        && items != layout.counts[rank] as usize
+    {
+        let announced = layout.counts[rank];
+        let detail = format!("the counts say {announced} items for this rank, it sends {items}");
+        return Err(invalid_length(call, detail));
     }
     let outgoing = outgoing(call, &send)?;
     // SAFETY: the layout lies within the receive buffer.
@@ -406,7 +417,7 @@ pub(crate) fn allgatherv(
             send.pointer(),
             outgoing.count,
             outgoing.datatype,
-            recv.pointer,
+            target(&recv),
             pointer_of(layout.counts),
             pointer_of(layout.starts),
             recv.datatype,
@@ -434,7 +445,7 @@ pub(crate) fn alltoall(
             send.pointer(),
             incoming.count,
             incoming.datatype,
-            recv.pointer,
+            target(&recv),
             incoming.count,
             incoming.datatype,
         )
@@ -464,11 +475,11 @@ pub(crate) fn alltoallv(
         call_alltoallv(
             call,
             form,
-            send.pointer,
+            source(&send),
             pointer_of(send_layout.counts),
             pointer_of(send_layout.starts),
             send.datatype,
-            recv.pointer,
+            target(&recv),
             pointer_of(recv_layout.counts),
             pointer_of(recv_layout.starts),
             recv.datatype,
@@ -581,7 +592,7 @@ pub(crate) fn reduce(
     let count = c_count(call, "number of items to reduce", items)?;
     // SAFETY: both buffers hold `count` items; off the root the receive buffer is not used.
     unsafe {
-        call_reduce(call, form, send.pointer(), recv.pointer, count, kind, op.0, root as c_int)
+        call_reduce(call, form, send.pointer(), target(&recv), count, kind, op.0, root as c_int)
     }
 }
 
@@ -606,7 +617,7 @@ pub(crate) fn reduce_everywhere(
         expect_items(call, "receive", items, recv.items)?;
     }
     let count = c_count(call, "number of items to reduce", recv.items)?;
-    let (input, output, kind) = (send.pointer(), recv.pointer, recv.datatype);
+    let (input, output, kind) = (send.pointer(), target(&recv), recv.datatype);
     // SAFETY: both buffers hold `count` items.
     unsafe {
         match which {
@@ -636,8 +647,8 @@ pub(crate) fn reduce_scatter(
         call_reduce_scatter(
             call,
             form,
-            send.pointer,
-            recv.pointer,
+            source(&send),
+            target(&recv),
             counts.as_ptr(),
             send.datatype,
             op.0,
@@ -660,8 +671,8 @@ pub(crate) fn reduce_scatter_block(
         call_reduce_scatter_block(
             call,
             form,
-            send.pointer,
-            recv.pointer,
+            source(&send),
+            target(&recv),
             count,
             send.datatype,
             op.0,

@@ -67,7 +67,7 @@ pub(crate) fn failure(call: &Call<'_>, code: c_int) -> Error {
     } else {
         (ErrorKind::Library, "")
     };
-    Error::new(kind, call, detail).from_library(LibraryError { class, text: error_text(code) })
+    Error::new(kind, call, detail).with_library(LibraryError { class, text: error_text(code) })
 }
 
 fn error_class(code: c_int) -> c_int {

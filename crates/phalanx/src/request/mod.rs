@@ -153,9 +153,10 @@ where
     R: 'static,
     F: FnOnce(S, RawStatus, &Call<'_>) -> Result<R> + Send + 'static,
 {
-    // SAFETY: `begin` passes views of its storage alone, which stays in place until completion.
     let begin = |storage: &mut S, request: &mut phalanx_sys::MPI_Request| {
-        begin(storage, unsafe { Form::start(request) })
+        // SAFETY: `begin` passes views of its storage alone, which stays in place until completion.
+        let form = unsafe { Form::start(request) };
+        begin(storage, form)
     };
     start(comm, call, storage, begin, finish)
 }

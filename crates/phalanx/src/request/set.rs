@@ -94,11 +94,9 @@ impl<R: 'static> RequestSet<R> {
         let mut tasks = Vec::new();
         let mut handles = Vec::new();
         for request in self.requests.iter_mut().flatten() {
-            if let Some(task) = request.task.as_mut() {
-                if let Some(handle) = task.handle() {
-                    handles.push(*handle);
-                    tasks.push(request);
-                }
+            if let Some(handle) = request.task.as_mut().and_then(|task| task.handle()) {
+                handles.push(*handle);
+                tasks.push(request);
             }
         }
         // Requests of several steps need polling while the others wait.
@@ -183,10 +181,11 @@ impl<R: 'static> RequestSet<R> {
         if self.pending() == 0 {
             return Ok(None);
         }
-        if policy() == Policy::Library && self.failed.is_none() {
-            if let Some(index) = self.block_for_any()? {
-                return self.take(index).map(|result| Some((index, result)));
-            }
+        if policy() == Policy::Library
+            && self.failed.is_none()
+            && let Some(index) = self.block_for_any()?
+        {
+            return self.take(index).map(|result| Some((index, result)));
         }
         wait::until(|| self.test_any()).map(Some)
     }

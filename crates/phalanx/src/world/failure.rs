@@ -150,10 +150,41 @@ fn report(failure: &Failure, backtrace: Option<&Backtrace>) -> String {
         let _ = write!(text, "\n    ({call})");
     }
     if let Some(trace) = backtrace.filter(|it| it.status() == BacktraceStatus::Captured) {
-        let _ = write!(text, "\n{trace}");
+        text.push_str(&users_frames(&trace.to_string()));
     }
     if *size > 1 {
         let _ = write!(text, "\nphalanx: ending all {size} ranks");
+    }
+    text
+}
+
+/// The frames between the machinery of panics and the one of `run`, numbered anew.
+fn users_frames(trace: &str) -> String {
+    let is_start = |line: &&str| {
+        line.trim_start().split_once(": ").is_some_and(|(n, _)| n.parse::<u32>().is_ok())
+    };
+    let mut frames: Vec<Vec<&str>> = Vec::new();
+    for line in trace.lines() {
+        match frames.last_mut() {
+            Some(frame) if !is_start(&line) => frame.push(line),
+            _ => frames.push(vec![line]),
+        }
+    }
+    let is_of = |frame: &[&str], names: &[&str]| names.iter().any(|name| frame[0].contains(name));
+    const PANICKING: [&str; 4] =
+        ["rust_begin_unwind", "core::panicking", "std::panicking", "core::option::unwrap_failed"];
+    let first = frames.iter().rposition(|frame| {
+        is_of(frame, &PANICKING) && !is_of(frame, &["catch_unwind", "try<", "::r#try"])
+    });
+    let last = frames.iter().position(|frame| is_of(frame, &["phalanx::world::run"]));
+    let (first, last) = (first.map_or(0, |at| at + 1), last.unwrap_or(frames.len()));
+    let mut text = String::new();
+    for (number, frame) in frames.get(first..last).unwrap_or(&frames).iter().enumerate() {
+        let name = frame[0].trim_start().split_once(": ").map_or(frame[0], |(_, name)| name);
+        let _ = write!(text, "\n    {number}: {name}");
+        for line in &frame[1..] {
+            let _ = write!(text, "\n        {}", line.trim_start());
+        }
     }
     text
 }

@@ -1,0 +1,24 @@
+//! Drops requests that never complete, and some that do. Says on stdout which lines the report at
+//! finalize should name.
+
+use phalanx::prelude::*;
+
+#[phalanx::main]
+fn main(world: Comm) -> phalanx::Result<()> {
+    if world.rank() == 0 {
+        let here = |line: u32| println!("lost: {}:{line}:", file!());
+        here(line!() + 1);
+        drop(world.irecv_into(vec![0; 4], from(1).tag(77))?);
+        here(line!() + 1);
+        drop(world.irecv::<Vec<u8>>(from(1).tag(77))?);
+        // These complete after they were dropped, and are nobody's concern.
+        drop(world.isend(vec![1; 100_000], 1)?);
+        drop(world.irecv_into(vec![0; 4], from(1).tag(1))?);
+        // This one is leaked: it cannot be known.
+        std::mem::forget(world.irecv_into(vec![0; 4], from(1).tag(78))?);
+    } else {
+        assert_eq!(world.recv::<Vec<i32>>(0)?, vec![1; 100_000]);
+        world.send(&[1, 2, 3, 4], to(0).tag(1))?;
+    }
+    world.barrier()
+}
