@@ -761,6 +761,7 @@ fn random_counts(cases: u32, cells: usize) -> impl Iterator<Item = Vec<usize>> {
 fn any_counts_arrive_in_every_form_with_a_length_for_each_rank(world: Comm) -> Result<()> {
     let (n, me) = (world.size(), world.rank());
     for (case, table) in random_counts(24, n * n).enumerate() {
+        eprintln!("CASE {case} {table:?}");
         check_alltoallv::<[i16; 3]>(&world, |from, to| table[from * n + to])?;
 
         let (counts, root) = (&table[..n], case % n);

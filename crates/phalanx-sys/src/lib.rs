@@ -7,7 +7,7 @@
 //!
 //! This crate follows `mpi-sys`: the same probe finds the same library at build time.
 
-use std::os::raw::{c_int, c_void};
+use std::os::raw::{c_int, c_longlong, c_void};
 
 pub use mpi_sys::*;
 
@@ -44,6 +44,12 @@ unsafe extern "C" {
     /// # Safety
     /// `comm` is a valid communicator; `value` and `found` point to writable integers.
     pub fn phx_tag_upper_bound(comm: MPI_Comm, value: *mut c_int, found: *mut c_int) -> c_int;
+    /// Bytes of a received message, read from the status without a call into the library; negative
+    /// where the header does not say where they are: `MPI_Get_elements_x` knows, section 5.1.11.
+    ///
+    /// # Safety
+    /// `status` points to a status that a completed receive has filled.
+    pub fn phx_status_bytes(status: *const MPI_Status) -> c_longlong;
     safe fn phx_family() -> c_int;
     safe fn phx_header_version() -> c_int;
     safe fn phx_header_subversion() -> c_int;

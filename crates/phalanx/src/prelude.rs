@@ -2,6 +2,6 @@
 
 pub use crate::{Comm, Element, Source, Status, any, from, op, to};
 pub use crate::{
-    BitAnd, BitOr, BitXor, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc, Min, MinLoc, Product,
+    BitAnd, BitOr, BitXor, Located, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc, Min, MinLoc, Product,
     Sum,
 };

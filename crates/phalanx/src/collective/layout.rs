@@ -51,6 +51,7 @@ pub(super) fn told(call: &Call<'_>, length: u64) -> Result<usize> {
 }
 
 /// Elements of each rank's share, if all shares are equal.
+#[inline]
 pub(super) fn equal_share(call: &Call<'_>, elements: usize, ranks: usize) -> Result<usize> {
     if !elements.is_multiple_of(ranks) {
         let detail = format!("{elements} elements cannot be shared evenly by {ranks} ranks");

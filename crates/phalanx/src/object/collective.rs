@@ -72,6 +72,8 @@ impl Comm {
     /// Gives every rank the root's value. `value` is the value (or `Some`) on the root; what other
     /// ranks pass is dropped. Collective.
     ///
+    /// Where an `Option` is given, name the type of the result: it could be an `Option` itself.
+    ///
     /// # Errors
     /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if the root gives `None` or its
     /// value cannot be encoded; [`TypeMismatch`](ErrorKind::TypeMismatch).

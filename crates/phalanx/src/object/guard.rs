@@ -18,6 +18,8 @@ use serde::de::{
 
 /// Elements that a message may hold beyond its number of bytes: those of no size.
 const ELEMENTS_WITHOUT_BYTES: u64 = 1 << 20;
+/// Bytes of a number, or of the length of a string or a vector.
+const USUAL_ELEMENT: usize = 8;
 /// Values within values.
 const DEEPEST: u32 = 500;
 
@@ -46,10 +48,12 @@ impl Limits {
         }
     }
 
-    /// No more than the message can hold: a hint becomes the capacity of a vector or a map.
+    /// A hint becomes the capacity of a vector or a map: no more than the message can hold of elements
+    /// of a usual size. With smaller ones the vector grows while they come.
     fn at_most(&self, hint: Option<usize>) -> Option<usize> {
         let bytes = self.elements.get().saturating_sub(ELEMENTS_WITHOUT_BYTES);
-        hint.map(|hint| hint.min(usize::try_from(bytes).unwrap_or(usize::MAX)))
+        let most = usize::try_from(bytes).unwrap_or(usize::MAX) / USUAL_ELEMENT;
+        hint.map(|hint| hint.min(most))
     }
 
     fn around<I>(&self, inner: I) -> Guarded<'_, I> {

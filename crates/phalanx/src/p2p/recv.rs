@@ -101,7 +101,8 @@ impl Comm {
         let from = from.into();
         let call = self.call(&RECV_INTO, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let raw = p2p::recv(&call, buffer.view_mut()?, envelope)?;
+        let mut raw = RawStatus::empty();
+        p2p::recv(&call, buffer.view_mut()?, envelope, &mut raw)?;
         status_of::<P::Element>(&call, &raw)
     }
 }
@@ -209,7 +210,8 @@ impl<T: SingleElement> Received for T {
         // SAFETY: the element is writable.
         let view =
             unsafe { ViewMut::new(element.as_mut_ptr().cast(), T::ITEMS, T::datatype()?.0) };
-        let raw = p2p::recv(call, view, envelope)?;
+        let mut raw = RawStatus::empty();
+        p2p::recv(call, view, envelope, &mut raw)?;
         let status = status_of::<T>(call, &raw)?;
         if status.len != 1 {
             return Err(not_one(call, status.len));

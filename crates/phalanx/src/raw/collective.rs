@@ -46,9 +46,9 @@ macro_rules! call_pairs {
                     Form::Blocking => blocking(
                         call,
                         // SAFETY: the caller's promise; complete when this returns.
-                        |_| unsafe { ffi::$blocking($($argument,)* comm) },
+                        move |_| unsafe { ffi::$blocking($($argument,)* comm) },
                         // SAFETY: as above.
-                        |request| unsafe { ffi::$starting($($argument,)* comm, request) },
+                        move |request| unsafe { ffi::$starting($($argument,)* comm, request) },
                         ignore(),
                     ),
                     Form::Start(StartToken(request)) => {
@@ -117,6 +117,7 @@ pub(crate) enum Input<'a> {
 }
 
 impl Input<'_> {
+    #[inline]
     fn pointer(&self) -> *const c_void {
         match self {
             Input::View(view) => source(view),
@@ -124,6 +125,7 @@ impl Input<'_> {
         }
     }
 
+    #[inline]
     fn items(&self) -> Option<usize> {
         match self {
             Input::View(view) => Some(view.items),
@@ -159,10 +161,12 @@ fn invalid_length(call: &Call<'_>, detail: String) -> Error {
     Error::new(ErrorKind::InvalidLength, call, detail)
 }
 
+#[inline]
 fn size(call: &Call<'_>) -> usize {
     call.comm.map_or(0, |comm| comm.size)
 }
 
+#[inline]
 fn is_root(call: &Call<'_>, root: usize) -> bool {
     call.comm.is_some_and(|comm| comm.rank == root)
 }
@@ -179,6 +183,7 @@ fn expect_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -
 }
 
 /// Items of each rank's block in a buffer that holds one block for each rank.
+#[inline]
 fn block(call: &Call<'_>, buffer: &str, items: usize) -> Result<usize> {
     let ranks = size(call);
     if ranks == 0 || !items.is_multiple_of(ranks) {

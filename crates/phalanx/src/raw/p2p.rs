@@ -26,16 +26,19 @@ pub(crate) struct Envelope {
     pub tag: c_int,
 }
 
+#[inline(always)]
 pub(crate) fn any_source() -> c_int {
     // SAFETY: reading a constant of the C library.
     unsafe { ffi::RSMPI_ANY_SOURCE }
 }
 
+#[inline(always)]
 pub(crate) fn any_tag() -> c_int {
     // SAFETY: reading a constant of the C library.
     unsafe { ffi::RSMPI_ANY_TAG }
 }
 
+#[inline(always)]
 pub(crate) fn null_process() -> c_int {
     // SAFETY: reading a constant of the C library.
     unsafe { ffi::RSMPI_PROC_NULL }
@@ -49,6 +52,13 @@ pub struct RawStatus(pub ffi::MPI_Status);
 unsafe impl Send for RawStatus {}
 
 impl RawStatus {
+    /// The status of no message.
+    #[inline(always)]
+    pub fn empty() -> Self {
+        // SAFETY: a status is plain integers, for which zero is a value.
+        RawStatus(unsafe { MaybeUninit::zeroed().assume_init() })
+    }
+
     #[inline(always)]
     pub fn source(&self) -> c_int {
         self.0.MPI_SOURCE
@@ -62,6 +72,14 @@ impl RawStatus {
     /// Bytes of the message.
     #[inline(always)]
     pub fn bytes(&self, call: &Call<'_>) -> Result<usize> {
+        // SAFETY: the status was filled by a completed call.
+        let bytes = unsafe { ffi::phx_status_bytes(&self.0) };
+        if bytes >= 0 { Ok(bytes as usize) } else { self.count_bytes(call) }
+    }
+
+    /// The same for a library whose status is closed to us.
+    #[cold]
+    fn count_bytes(&self, call: &Call<'_>) -> Result<usize> {
         if !super::state::is_running() {
             return Err(Error::new(ErrorKind::State, call, "MPI is finalized already"));
         }
@@ -98,17 +116,17 @@ pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) ->
         Mode::Standard => blocking(
             call,
             // SAFETY: as above.
-            |_| unsafe { ffi::MPI_Send(buffer, count, datatype, rank, tag, comm) },
+            move |_| unsafe { ffi::MPI_Send(buffer, count, datatype, rank, tag, comm) },
             // SAFETY: as above.
-            |r| unsafe { ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, r) },
+            move |r| unsafe { ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, r) },
             ignore(),
         ),
         Mode::Synchronous => blocking(
             call,
             // SAFETY: as above.
-            |_| unsafe { ffi::MPI_Ssend(buffer, count, datatype, rank, tag, comm) },
+            move |_| unsafe { ffi::MPI_Ssend(buffer, count, datatype, rank, tag, comm) },
             // SAFETY: as above.
-            |r| unsafe { ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, r) },
+            move |r| unsafe { ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, r) },
             ignore(),
         ),
         // Completes without the receiver: there is nothing to wait for.
@@ -119,32 +137,35 @@ pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) ->
         Mode::Ready => blocking(
             call,
             // SAFETY: as above.
-            |_| unsafe { ffi::MPI_Rsend(buffer, count, datatype, rank, tag, comm) },
+            move |_| unsafe { ffi::MPI_Rsend(buffer, count, datatype, rank, tag, comm) },
             // SAFETY: as above.
-            |r| unsafe { ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, r) },
+            move |r| unsafe { ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, r) },
             ignore(),
         ),
     }
 }
 
+/// Receives into a view; the status is the caller's, so that it need not be copied.
 #[inline(always)]
-pub(crate) fn recv(call: &Call<'_>, view: ViewMut<'_>, from: Envelope) -> Result<RawStatus> {
+pub(crate) fn recv(
+    call: &Call<'_>,
+    view: ViewMut<'_>,
+    from: Envelope,
+    status: &mut RawStatus,
+) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let (rank, tag) = (from.rank, from.tag);
-    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
     blocking(
         call,
         // SAFETY: the view lends `count` items of `datatype` until this function returns, and the
         // receive is complete by then.
-        |status| unsafe { ffi::MPI_Recv(buffer, count, datatype, rank, tag, comm, status) },
+        move |status| unsafe { ffi::MPI_Recv(buffer, count, datatype, rank, tag, comm, status) },
         // SAFETY: as above.
-        |request| unsafe { ffi::MPI_Irecv(buffer, count, datatype, rank, tag, comm, request) },
-        status.as_mut_ptr(),
-    )?;
-    // SAFETY: zero is a valid status, and the call succeeded.
-    Ok(RawStatus(unsafe { status.assume_init() }))
+        move |request| unsafe { ffi::MPI_Irecv(buffer, count, datatype, rank, tag, comm, request) },
+        &mut status.0,
+    )
 }
 
 /// A message that has been matched: nobody else can receive it.
@@ -197,9 +218,9 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
         call,
         // SAFETY: the view lends `count` items of `datatype` until this function returns; the
         // message was matched and is received once.
-        |status| unsafe { ffi::MPI_Mrecv(buffer, count, datatype, message, status) },
+        move |status| unsafe { ffi::MPI_Mrecv(buffer, count, datatype, message, status) },
         // SAFETY: as above.
-        |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
+        move |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
         status.as_mut_ptr(),
     )?;
     // SAFETY: zero is a valid status, and the call succeeded.

@@ -31,15 +31,20 @@ static BUSY: AtomicBool = AtomicBool::new(false);
 thread_local! {
     /// The thread that initialised MPI, whose calls every level allows.
     static MAIN: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread may call without further questions: MPI runs, and no other thread may call.
+    static OPEN: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) fn set_running(level: Threading) {
     MAIN.set(true);
+    OPEN.set(level <= Threading::Funneled);
     LEVEL.store(level as u8, Ordering::Relaxed);
     PHASE.store(RUNNING, Ordering::Release);
 }
 
 pub(crate) fn set_finalized() {
+    // Where another thread was open, this one could not have finalized.
+    OPEN.set(false);
     PHASE.store(FINALIZED, Ordering::Release);
 }
 
@@ -79,8 +84,7 @@ impl Drop for Permit {
 /// an error here.
 #[inline(always)]
 pub(crate) fn permit(call: &Call<'_>) -> Result<Permit> {
-    let funneled = LEVEL.load(Ordering::Relaxed) <= Threading::Funneled as u8;
-    if PHASE.load(Ordering::Relaxed) == RUNNING && funneled && MAIN.get() {
+    if OPEN.get() {
         return Ok(Permit { exclusive: false });
     }
     permit_slowly(call)

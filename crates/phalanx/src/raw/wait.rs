@@ -95,7 +95,8 @@ pub(crate) fn blocking(
     })
 }
 
-/// Looks until the request is complete.
+/// Looks until the request is complete. Cold, because where a rank polls a jump does not matter.
+#[cold]
 pub(super) fn poll(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status) -> c_int {
     let mut backoff = Backoff::new();
     loop {
