@@ -100,8 +100,9 @@ where
     sending.wait()?;
     assert_eq!(world.sendrecv(&make(rank), right, left)?, make(left));
     let receiving = world.irecv::<Vec<T>>(left)?;
-    world.send(&some(rank), right)?;
+    let sending = world.isend(some(rank), right)?;
     let (data, got) = receiving.wait()?;
+    sending.wait()?;
     assert_eq!((data, got.len), (some(left), 5));
     let mut buffer = some(100);
     let got = world.sendrecv_into(&some(rank)[..2], right, &mut buffer, left)?;

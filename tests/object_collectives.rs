@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use phalanx::prelude::*;
 use phalanx::{Error, Request, RequestSet, Result};
+use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -60,13 +61,30 @@ fn at<T>(world: &Comm, root: usize, value: T) -> Option<T> {
     (world.rank() == root).then_some(value)
 }
 
+/// `bcast_object`, whose argument may be a value or an option: here it is an option.
+fn bcast<T: Serialize + DeserializeOwned>(
+    world: &Comm,
+    value: Option<T>,
+    root: usize,
+) -> Result<T> {
+    world.bcast_object(value, root)
+}
+
+fn ibcast<T: Serialize + DeserializeOwned + Send + 'static>(
+    world: &Comm,
+    value: Option<T>,
+    root: usize,
+) -> Result<Request<T>> {
+    world.ibcast_object(value, root)
+}
+
 #[phalanx::test(ranks = [1, 2, 3, 4, 7])]
 fn blocking_collectives_of_objects_agree_with_a_serial_model(world: Comm) -> Result<()> {
     let (rank, size) = (world.rank(), world.size());
     for root in 0..size {
         let mine = item(rank, root);
         let given = at(&world, root, item(root, 3));
-        assert_eq!(world.bcast_object(given, root)?, item(root, 3));
+        assert_eq!(bcast(&world, given, root)?, item(root, 3));
         let all = world.gather_object(&mine, root)?;
         assert_eq!(all, at(&world, root, items(size, root)));
         assert_eq!(world.allgather_object(&mine)?, items(size, root));
@@ -109,7 +127,7 @@ fn collectives_of_objects_that_complete_later_agree_with_a_serial_model(
     let (rank, size) = (world.rank(), world.size());
     for root in 0..size {
         let given = at(&world, root, item(root, 3));
-        assert_eq!(world.ibcast_object(given, root)?.wait()?, item(root, 3));
+        assert_eq!(ibcast(&world, given, root)?.wait()?, item(root, 3));
         let all = world.igather_object(item(rank, root), root)?.wait()?;
         assert_eq!(all, at(&world, root, items(size, root)));
         let all = world.iallgather_object(item(rank, root))?.wait()?;
@@ -140,9 +158,9 @@ fn broadcasts_of_every_size_around_the_first_packet_arrive(world: Comm) -> Resul
     let lengths = around(1016).chain(around(1024)).chain(around(2048)).chain([0, 1, 8 << 20]);
     for (root, length) in (0..world.size()).cycle().zip(lengths) {
         let text: String = (0..length).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
-        let came: String = world.bcast_object(at(&world, root, text.clone()), root)?;
+        let came: String = bcast(&world, at(&world, root, text.clone()), root)?;
         assert!(came == text, "{length}");
-        let came: String = world.ibcast_object(at(&world, root, text.clone()), root)?.wait()?;
+        let came: String = ibcast(&world, at(&world, root, text.clone()), root)?.wait()?;
         assert!(came == text, "{length}");
     }
     Ok(())
@@ -197,7 +215,7 @@ fn a_value_that_cannot_be_encoded_is_an_error_and_nobody_waits(world: Comm) -> R
         let outgoing = || one_of(if rank == blamed { (blamed + 1) % size } else { size });
 
         // Errors on all ranks.
-        check_blame(&world, world.bcast_object(at(&world, blamed, Shy::Refuses), blamed), blamed);
+        check_blame(&world, bcast(&world, at(&world, blamed, Shy::Refuses), blamed), blamed);
         for root in 0..size {
             check_blame(&world, world.gather_object(&mine(), root), blamed);
         }
@@ -207,7 +225,7 @@ fn a_value_that_cannot_be_encoded_is_an_error_and_nobody_waits(world: Comm) -> R
         check_blame(&world, world.scatter_object(given, blamed), blamed);
         check_blame(&world, world.alltoall_object(&outgoing()), blamed);
         let refused = at(&world, blamed, Shy::Refuses);
-        check_blame(&world, world.ibcast_object(refused, blamed)?.wait(), blamed);
+        check_blame(&world, ibcast(&world, refused, blamed)?.wait(), blamed);
         let given = at(&world, blamed, outgoing());
         check_blame(&world, world.iscatter_object(given, blamed)?.wait(), blamed);
         check_blame(&world, world.iallgather_object(mine())?.wait(), blamed);
@@ -259,8 +277,8 @@ fn a_root_that_gives_too_little_is_an_error_on_all_ranks(world: Comm) -> Result<
         assert!(if guilty { error.is_invalid_length() } else { error.is_mismatch() }, "{error}");
     };
     for root in 0..size {
-        check(world.bcast_object(None::<String>, root).unwrap_err(), rank == root);
-        check(world.ibcast_object(None::<String>, root)?.wait().unwrap_err(), rank == root);
+        check(bcast(&world, None::<String>, root).unwrap_err(), rank == root);
+        check(ibcast(&world, None::<String>, root)?.wait().unwrap_err(), rank == root);
         check(world.scatter_object(None::<&[u8]>, root).unwrap_err(), rank == root);
         check(world.iscatter_object(None::<Vec<u8>>, root)?.wait().unwrap_err(), rank == root);
         for wrong in [size - 1, size + 1] {
@@ -331,8 +349,8 @@ fn ranks_that_disagree_about_the_type_hear_of_it(world: Comm) -> Result<()> {
         world.scan_object(text.clone(), add)?;
         world.exscan_object(text.clone(), add)?;
     } else {
-        refused(world.bcast_object(None::<u64>, 0));
-        refused(world.ibcast_object(None::<u64>, 0)?.wait());
+        refused(bcast(&world, None::<u64>, 0));
+        refused(ibcast(&world, None::<u64>, 0)?.wait());
         world.gather_object(&1_u64, 0)?;
         world.igather_object(1_u64, 0)?.wait()?;
         refused(world.allgather_object(&1_u64));
@@ -386,7 +404,7 @@ fn several_in_flight_complete_in_whatever_order_each_rank_waits(world: Comm) -> 
         let mine = format!("{round} {}", name(rank));
         let root = round % size;
         let request = match round % 5 {
-            0 => world.ibcast_object(at(&world, root, mine), root)?.map(|text| vec![text]),
+            0 => ibcast(&world, at(&world, root, mine), root)?.map(|text| vec![text]),
             1 => world.igather_object(mine, root)?.map(Option::unwrap_or_default),
             2 => world.iallgather_object(mine)?,
             3 => world.ialltoall_object(vec![mine; size])?,
@@ -427,7 +445,7 @@ fn a_rank_that_waits_for_something_else_first_holds_nobody_up(world: Comm) -> Re
     for last in 0..4 {
         for root in 0..4 {
             let given = at(&world, root, name(root));
-            let bcast = world.ibcast_object(given, root)?;
+            let bcast = ibcast(&world, given, root)?;
             let gather = world.iallgather_object(world.rank())?;
             if world.rank() == last {
                 for other in (0..4).filter(|&other| other != last) {
@@ -450,7 +468,7 @@ fn what_is_dropped_while_pending_holds_nobody_up(world: Comm) -> Result<()> {
     for dropping in 0..size {
         for root in 0..size {
             let keep = rank != dropping;
-            let bcast = world.ibcast_object(at(&world, root, name(root)), root)?;
+            let bcast = ibcast(&world, at(&world, root, name(root)), root)?;
             let gather = world.igather_object(name(rank), root)?;
             let scatter = world.iscatter_object(at(&world, root, vec![root; size]), root)?;
             let all = world.iallgather_object(name(rank))?;
@@ -468,7 +486,7 @@ fn what_is_dropped_while_pending_holds_nobody_up(world: Comm) -> Result<()> {
     }
     // What follows meets nothing of what was left behind.
     for root in 0..size {
-        assert_eq!(world.ibcast_object(at(&world, root, 1), root)?.wait()?, 1);
+        assert_eq!(ibcast(&world, at(&world, root, 1), root)?.wait()?, 1);
         assert_eq!(world.reduce_object(name(rank), concat, root)?.is_some(), rank == root);
     }
     assert_eq!(world.scan_object(name(rank), concat)?, names(0..rank + 1));

@@ -49,7 +49,7 @@ where
             world.send_object(value, next)?;
         }
         let message = world.probe(previous)?;
-        assert_eq!((message.source(), message.bytes()?), (Some(previous), status.len));
+        assert_eq!(message.source(), Some(previous));
         assert_eq!(&message.recv_object::<T>()?, value);
         if world.rank() == 0 {
             world.send_object(value, next)?;
@@ -90,7 +90,7 @@ fn drawing(depth: u32) -> Drawing {
     let shapes = vec![
         Shape::Point,
         Shape::Circle(0.5),
-        Shape::Line((0.0, -0.0), (f64::MIN_POSITIVE, f64::INFINITY)),
+        Shape::Line((0.0, -0.0), (f64::MIN_POSITIVE, f64::MAX)),
         Shape::Polygon { name: Some("ὕαλος".into()), corners: vec![(1.0, 2.0); 3] },
         Shape::Polygon { name: None, corners: vec![] },
     ];
@@ -480,6 +480,7 @@ fn a_value_that_cannot_be_encoded_is_an_error_and_nothing_is_sent(world: Comm) -
     assert!(world.send_object(&Endless, next).unwrap_err().is_encode());
     world.barrier()?;
     assert!(world.try_probe(any())?.is_none());
+    world.barrier()?;
     around(&world, &"all is well".to_owned())
 }
 
@@ -728,7 +729,7 @@ struct Tree(Vec<Tree>);
 fn nesting_is_followed_so_far_and_is_an_error_beyond(world: Comm) -> Result<()> {
     around(&world, &list(200))?;
     let (next, previous) = neighbours(&world);
-    for length in [1000, 5000] {
+    for length in [300, 1000] {
         let sending = world.isend_object(&list(length), next)?;
         let error = world.recv_object::<List>(previous).unwrap_err();
         assert!(error.is_decode() && error.to_string().contains("nested"), "{error}");
@@ -736,7 +737,7 @@ fn nesting_is_followed_so_far_and_is_an_error_beyond(world: Comm) -> Result<()> 
     }
     let deep = |depth| (0..depth).fold(Tree(vec![]), |tree, _| Tree(vec![tree, Tree(vec![])]));
     around(&world, &deep(100))?;
-    let sending = world.isend_object(&deep(3000), next)?;
+    let sending = world.isend_object(&deep(1000), next)?;
     assert!(world.recv_object::<Tree>(previous).unwrap_err().is_decode());
     sending.wait()?;
     around(&world, &"all is well".to_owned())
@@ -792,8 +793,7 @@ fn a_codec_of_ones_own_carries_any_value(world: Comm) -> Result<()> {
         assert!(error.is_encode(), "{error}");
     } else {
         let came = world.recv_object_with::<Json, Drawing>(from(0).tag(2))?;
-        // JSON has no infinity.
-        assert_eq!(came.title, "depth 2");
+        assert_eq!(came, drawing(2));
         for parcel in &parcels {
             let came = world.recv_object_with::<Json, Parcel>(any())?;
             assert!(&came == parcel, "{}", parcel.number);

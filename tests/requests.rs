@@ -1,4 +1,7 @@
 //! Requests: what is started now and completes later.
+//!
+//! Tests of messages that are too long need a second rank: Open MPI 4.1 cuts a small message to
+//! oneself off without a word, if the receive was posted before.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,7 +98,7 @@ fn test_is_none_until_it_is_complete_and_the_result_comes_once(
     Ok(())
 }
 
-#[phalanx::test(ranks = [1, 2])]
+#[phalanx::test(ranks = [2, 3])]
 fn an_error_of_a_request_names_the_line_that_started_it(world: Comm) -> phalanx::Result<()> {
     let sending = world.isend(vec![0; 9], right(&world))?;
     let line = line!() + 1;
@@ -107,7 +110,7 @@ fn an_error_of_a_request_names_the_line_that_started_it(world: Comm) -> phalanx:
     sending.wait().map(drop)
 }
 
-#[phalanx::test(ranks = [1, 2])]
+#[phalanx::test(ranks = [2])]
 fn a_mapped_request_gives_what_the_closure_makes(world: Comm) -> phalanx::Result<()> {
     let sending = world.isend(vec![1_u8; 3], right(&world))?.map(|data| data.len());
     let receiving = world.irecv::<Vec<u8>>(left(&world))?.map(|(data, _)| data[0] + 1);
@@ -148,9 +151,14 @@ fn what_is_cancelled_takes_no_message_and_what_came_is_given(
     let (data, _) = unknown.cancel()?.expect("it was there before");
     assert_eq!(data, [4, 5]);
     sending.wait()?;
-    let short = world.irecv_into([0], from(me).tag(4))?;
-    world.send(&[4, 5], to(me).tag(4))?;
-    assert!(short.cancel().expect_err("one is too few").is_truncated());
+    if world.size() > 1 {
+        let short = world.irecv_into([0], from(left).tag(4))?;
+        world.send(&[4, 5], to(right).tag(4))?;
+        world.barrier()?;
+        // Receives of one sender are matched in order: this one is later than the short one.
+        world.sendrecv(&1, to(right).tag(4), from(left).tag(4))?;
+        assert!(short.cancel().expect_err("one is too few").is_truncated());
+    }
 
     // A send cannot be taken back, and is not lost.
     let error = world.isend([6; 4], right)?.cancel().expect_err("a send");
@@ -292,6 +300,7 @@ fn sets(world: &Comm) -> phalanx::Result<()> {
         // Any, one by one; indices stay.
         let mut set = receives(known)?;
         assert!(set.test_any()?.is_none() && set.test_some()?.is_empty());
+        world.barrier()?;
         for tag in [1, 2, 0] {
             let sending = send(tag)?;
             let found = if tag == 2 { poll(|| set.test_any())? } else { set.wait_any()?.unwrap() };
@@ -402,7 +411,12 @@ fn mixed_sets(world: &Comm) -> phalanx::Result<()> {
                 0 => assert_eq!(set.wait_all()?, [1, 2]),
                 1 => assert_eq!(poll(|| set.test_all())?, [1, 2]),
                 2 => assert_eq!([set.wait_any()?, set.wait_any()?], [Some((1, 2)), Some((0, 1))]),
-                _ => assert_eq!([set.wait_some()?, set.wait_some()?], [[(1, 2)], [(0, 1)]]),
+                _ => {
+                    let mut some = set.wait_some()?;
+                    some.extend(set.wait_some()?);
+                    some.sort_unstable();
+                    assert_eq!(some, [(0, 1), (1, 2)]);
+                }
             }
         }
     }
@@ -489,12 +503,12 @@ fn errors_in_sets(world: &Comm) -> phalanx::Result<()> {
     world.barrier()
 }
 
-#[phalanx::test(ranks = [1, 2], env("PHALANX_WAIT" = "library"))]
+#[phalanx::test(ranks = [2], env("PHALANX_WAIT" = "library"))]
 fn an_error_in_a_set_is_said_once_and_the_others_complete(world: Comm) -> phalanx::Result<()> {
     errors_in_sets(&world)
 }
 
-#[phalanx::test(ranks = [1, 2], env("PHALANX_WAIT" = "poll"))]
+#[phalanx::test(ranks = [2, 3], env("PHALANX_WAIT" = "poll"))]
 fn an_error_in_a_polled_set_is_said_once_and_the_others_complete(
     world: Comm,
 ) -> phalanx::Result<()> {
@@ -549,12 +563,14 @@ fn requests_are_futures(world: Comm) -> phalanx::Result<()> {
     let (first, second) = block_on(join(task(1, 2), task(2, 1)));
     assert_eq!((first?, second?), (2, 1));
 
-    let error = block_on(async {
-        let short = world.irecv_into([0; 2], left)?;
-        world.isend([0; 3], right)?.await?;
-        short.await
-    });
-    assert!(error.expect_err("two are too few").is_truncated());
+    if world.size() > 1 {
+        let error = block_on(async {
+            let short = world.irecv_into([0; 2], left)?;
+            world.isend([0; 3], right)?.await?;
+            short.await
+        });
+        assert!(error.expect_err("two are too few").is_truncated());
+    }
     let mut done = pin!(world.isend(1_u8, right)?);
     assert_eq!(block_on(done.as_mut())?, 1);
     assert!(block_on(done).expect_err("taken already").is_state());
@@ -690,6 +706,7 @@ fn errors_in_scopes(world: &Comm) -> phalanx::Result<()> {
     });
     assert!(result.expect_err("no such rank").is_invalid_rank());
     assert_eq!((untouched, filled), ([5; 4], [left; 4]));
+    world.barrier()?;
     untouched = [6; 4];
     assert_eq!(world.sendrecv(&me, to(right).tag(8), from(left).tag(8))?, left);
     assert_eq!(untouched, [6; 4], "the cancelled receive takes nothing");
@@ -703,18 +720,19 @@ fn errors_in_scopes(world: &Comm) -> phalanx::Result<()> {
         })
     }));
     assert!(panic.is_err());
+    world.barrier()?;
     buffer[0] = 2;
     assert_eq!(world.sendrecv(&me, to(right).tag(8), from(left).tag(8))?, left);
     assert_eq!(buffer, [2, 1, 1, 1]);
     world.barrier()
 }
 
-#[phalanx::test(ranks = [1, 2], env("PHALANX_WAIT" = "library"))]
+#[phalanx::test(ranks = [2], env("PHALANX_WAIT" = "library"))]
 fn errors_in_a_scope_are_said_and_its_buffers_are_free(world: Comm) -> phalanx::Result<()> {
     errors_in_scopes(&world)
 }
 
-#[phalanx::test(ranks = [1, 3], env("PHALANX_WAIT" = "poll"))]
+#[phalanx::test(ranks = [2, 3], env("PHALANX_WAIT" = "poll"))]
 fn errors_in_a_polled_scope_are_said_and_its_buffers_are_free(
     world: Comm,
 ) -> phalanx::Result<()> {

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use phalanx::prelude::*;
 
+use crate::row::label;
+
 /// How long to measure, and what.
 pub struct Effort {
     /// How long a block takes, if one iteration does not take longer.
@@ -24,9 +26,9 @@ impl Effort {
         }
     }
 
-    /// Whether the row is asked for.
-    pub fn wants(&self, name: &str) -> bool {
-        name.contains(&self.only)
+    /// Whether the row is asked for, by the name that the table shows.
+    pub fn wants(&self, name: &str, bytes: usize) -> bool {
+        label(name, bytes).contains(&self.only)
     }
 }
 
@@ -158,11 +160,7 @@ fn timed<B>(
 pub fn median(numbers: &[f64]) -> f64 {
     let sorted = sorted(numbers);
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    }
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
 /// Where the true middle lies with a probability of 95 %, whatever the distribution: between two of

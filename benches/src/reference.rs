@@ -7,7 +7,14 @@ use phalanx::Comm;
 
 #[link(name = "bench_messages", kind = "static")]
 unsafe extern "C" {
-    fn c_ping_pong(s: *const f64, r: *mut f64, n: c_int, times: c_int, rank: c_int, comm: MPI_Comm) -> c_int;
+    fn c_ping_pong(
+        s: *const f64,
+        r: *mut f64,
+        n: c_int,
+        times: c_int,
+        rank: c_int,
+        comm: MPI_Comm,
+    ) -> c_int;
     fn c_ping_pong_bytes(
         s: *const c_void,
         r: *mut c_void,
@@ -47,9 +54,7 @@ pub fn ping_pong(comm: &Comm, send: &[f64], recv: &mut [f64], times: usize) {
     let (n, times, rank) = (int(recv.len()), int(times), int(comm.rank()));
     assert!(send.len() >= recv.len() && comm.size() == 2);
     // SAFETY: both buffers hold `n` numbers, and the loop completes all messages.
-    check(unsafe {
-        c_ping_pong(send.as_ptr(), recv.as_mut_ptr(), n, times, rank, comm.as_raw())
-    });
+    check(unsafe { c_ping_pong(send.as_ptr(), recv.as_mut_ptr(), n, times, rank, comm.as_raw()) });
 }
 
 /// Round trips of `recv.len()` bytes.

@@ -104,7 +104,7 @@ pub fn print(rows: &[Row]) {
     for row in rows {
         let sign = if row.is_rate() { "≥" } else { "≤" };
         print_line(&[
-            format!("{}, {}", row.name, readable(row.bytes)),
+            label(&row.name, row.bytes),
             row.ranks.to_string(),
             format!("{} {}", significant(row.ours), row.unit),
             format!("{} {}", significant(row.reference_value), row.unit),
@@ -131,6 +131,7 @@ fn print_line(cells: &[String; COLUMNS.len()]) {
 pub fn summary(rows: &[Row]) -> String {
     let missed = rows.iter().filter(|row| !row.met).count();
     match missed {
+        _ if rows.is_empty() => "no row has such a name".to_owned(),
         0 => format!("all {} goals met", rows.len()),
         _ => format!("{} of {} goals met, {missed} missed", rows.len() - missed, rows.len()),
     }
@@ -155,10 +156,12 @@ fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-fn readable(bytes: usize) -> String {
+/// The name that the table shows.
+pub fn label(name: &str, bytes: usize) -> String {
     match bytes {
-        _ if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
-        _ if bytes >= 1 << 10 => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} B"),
+        0 => name.to_owned(),
+        _ if bytes >= 1 << 20 => format!("{name}, {} MiB", bytes >> 20),
+        _ if bytes >= 1 << 10 => format!("{name}, {} KiB", bytes >> 10),
+        _ => format!("{name}, {bytes} B"),
     }
 }

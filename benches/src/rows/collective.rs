@@ -14,7 +14,7 @@ pub fn rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {
     for bytes in SIZES {
         let n = bytes / size_of::<f64>();
         let mut row = |name: &str, send, recv, ours: Contestant<'_, _>, c: Contestant<'_, _>| {
-            if effort.wants(name) {
+            if effort.wants(name, bytes) {
                 let mut buffers = Buffers::new(send, recv);
                 let times = compete(world, effort, &mut buffers, &mut [ours, c])?;
                 let title = Title { name, ranks, bytes, per_iteration: 1.0 };

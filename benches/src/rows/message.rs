@@ -7,16 +7,18 @@ use crate::measure::{Buffers, Effort, compete};
 use crate::reference::{self, WINDOW};
 use crate::row::{Goal, Row, Title, compare};
 
+const ROUND_TRIPS: &str = "ping-pong";
+const RATE: &str = "message rate, window of 64";
 const SIZES: [usize; 5] = [8, 1 << 10, 64 << 10, 1 << 20, 16 << 20];
 
 pub fn rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    if effort.wants("ping-pong") {
-        for bytes in SIZES {
+    for bytes in SIZES {
+        if effort.wants(ROUND_TRIPS, bytes) {
             rows.extend(round_trips(world, effort, bytes)?);
         }
     }
-    if effort.wants("message rate") {
+    if effort.wants(RATE, size_of::<f64>()) {
         rows.push(rate(world, effort)?);
     }
     Ok(rows)
@@ -64,7 +66,7 @@ fn round_trips(world: &Comm, effort: &Effort, bytes: usize) -> phalanx::Result<[
     let mut buffers = Buffers::new(numbers, numbers);
     let times = compete(world, effort, &mut buffers, &mut [&mut ours, &mut c, &mut rsmpi])?;
     assert_eq!(buffers.recv, buffers.send);
-    let title = Title { name: "ping-pong", ranks: world.size(), bytes, per_iteration: 2.0 };
+    let title = Title { name: ROUND_TRIPS, ranks: world.size(), bytes, per_iteration: 2.0 };
     Ok([
         compare(&title, &times[0], "C", &times[1], Goal::AtMost(1.02)),
         compare(&title, &times[0], "rsmpi", &times[2], Goal::AtMostWithinNoise(1.0)),
@@ -103,7 +105,7 @@ fn rate(world: &Comm, effort: &Effort) -> phalanx::Result<Row> {
     let mut buffers = Buffers::new(WINDOW, WINDOW);
     let times = compete(world, effort, &mut buffers, &mut [&mut ours, &mut c])?;
     let title = Title {
-        name: "message rate, window of 64",
+        name: RATE,
         ranks: world.size(),
         bytes: size_of::<f64>(),
         per_iteration: WINDOW as f64,

@@ -7,6 +7,8 @@ use crate::measure::{Effort, compete};
 use crate::reference;
 use crate::row::{Goal, Row, Title, compare};
 
+const NAME: &str = "object ping-pong";
+
 /// A small struct, such as a task for a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Task {
@@ -19,7 +21,9 @@ struct Task {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Kind {
-    Split { depth: u32 },
+    Split {
+        depth: u32,
+    },
     #[allow(dead_code)]
     Finish,
 }
@@ -32,9 +36,6 @@ struct Values {
 }
 
 pub fn rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {
-    if !effort.wants("object ping-pong") {
-        return Ok(Vec::new());
-    }
     let peer = 1 - world.rank();
     let task = Task {
         id: 42,
@@ -49,6 +50,9 @@ pub fn rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {
     let (_, got) = world.recv_object_with_status::<Task>(peer)?;
     sending.wait()?;
     let bytes = got.len;
+    if !effort.wants(NAME, bytes) {
+        return Ok(Vec::new());
+    }
 
     let mut ours = |values: &mut Values, times: usize| {
         if peer == 1 {
@@ -72,6 +76,6 @@ pub fn rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {
     let times = compete(world, effort, &mut values, &mut [&mut ours, &mut c])?;
     assert_eq!(values.last.as_ref(), Some(&values.task));
     assert_eq!(values.recv, values.send);
-    let title = Title { name: "object ping-pong", ranks: world.size(), bytes, per_iteration: 2.0 };
+    let title = Title { name: NAME, ranks: world.size(), bytes, per_iteration: 2.0 };
     Ok(vec![compare(&title, &times[0], "C, same bytes", &times[1], Goal::AtMost(1.3))])
 }

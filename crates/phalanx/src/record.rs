@@ -201,6 +201,13 @@ impl<'a> Call<'a> {
         Call { operation, comm: None, peer: Peer::None, tag: None, location }
     }
 
+    /// A copy for a function off the hot path. What only has its address taken there need not be in
+    /// memory anywhere else.
+    #[inline(always)]
+    pub fn copy(&self) -> Self {
+        *self
+    }
+
     #[inline]
     pub fn peer(mut self, peer: Peer) -> Self {
         self.peer = peer;

@@ -136,6 +136,7 @@ fn start(level: Threading, location: &'static Location<'static>) -> Result<Sessi
     if lock().is_some() {
         return Err(Error::new(ErrorKind::State, &call, "Phalanx runs already in this process"));
     }
+    launch::refuse_before_start(&call)?;
     let ours = raw::world::init(level, location)?;
     let world_call = Call::local(&INIT, location);
     let (_, size) = raw::comm::rank_and_size(&world_call, raw::comm::world())?;

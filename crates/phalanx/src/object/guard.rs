@@ -17,7 +17,7 @@ use serde::de::{
 };
 
 /// Elements that a message may hold beyond its number of bytes: those of no size.
-const ELEMENTS_WITHOUT_BYTES: u64 = 1 << 20;
+const ELEMENTS_WITHOUT_BYTES: usize = 1 << 20;
 /// Bytes of a number, or of the length of a string or a vector.
 const USUAL_ELEMENT: usize = 8;
 /// Values within values.
@@ -25,21 +25,23 @@ const DEEPEST: u32 = 500;
 
 /// What is left of the bounds of one message.
 pub(super) struct Limits {
-    elements: Cell<u64>,
+    elements: Cell<usize>,
     depth: Cell<u32>,
+    capacity: usize,
 }
 
 impl Limits {
     pub fn of(message_bytes: usize) -> Self {
         Limits {
-            elements: Cell::new((message_bytes as u64).saturating_add(ELEMENTS_WITHOUT_BYTES)),
+            elements: Cell::new(message_bytes.saturating_add(ELEMENTS_WITHOUT_BYTES)),
             depth: Cell::new(DEEPEST),
+            capacity: message_bytes / USUAL_ELEMENT,
         }
     }
 
-    #[inline(always)]
-    fn count_element<E: Error>(&self) -> Result<(), E> {
-        match self.elements.get().checked_sub(1) {
+    /// Takes as many elements as the bytes announce.
+    fn count<E: Error>(&self, announced: Option<usize>) -> Result<(), E> {
+        match self.elements.get().checked_sub(announced.unwrap_or(0)) {
             Some(left) => {
                 self.elements.set(left);
                 Ok(())
@@ -51,9 +53,7 @@ impl Limits {
     /// A hint becomes the capacity of a vector or a map: no more than the message can hold of elements
     /// of a usual size. With smaller ones the vector grows while they come.
     fn at_most(&self, hint: Option<usize>) -> Option<usize> {
-        let bytes = self.elements.get().saturating_sub(ELEMENTS_WITHOUT_BYTES);
-        let most = usize::try_from(bytes).unwrap_or(usize::MAX) / USUAL_ELEMENT;
-        hint.map(|hint| hint.min(most))
+        hint.map(|hint| hint.min(self.capacity))
     }
 
     fn around<I>(&self, inner: I) -> Guarded<'_, I> {
@@ -97,8 +97,8 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Guard<'_, T> {
     }
 }
 
-/// Anything of serde's with the limits beside it. What is `COUNTED` has as many elements as the bytes
-/// say, not as the type says.
+/// Anything of serde's with the limits beside it. A visitor that is `COUNTED` will be shown as many
+/// elements as the bytes say, not as the type says.
 struct Guarded<'l, I, const COUNTED: bool = false> {
     inner: I,
     limits: &'l Limits,
@@ -252,13 +252,19 @@ impl<'de, V: Visitor<'de>, const COUNTED: bool> Visitor<'de> for Guarded<'_, V, 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_seq(Guarded::<_, COUNTED> { inner, limits }))
+        if COUNTED {
+            limits.count(inner.size_hint())?;
+        }
+        limits.nested(|| self.inner.visit_seq(limits.around(inner)))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let limits = self.limits;
-        limits.nested(|| self.inner.visit_map(Guarded::<_, COUNTED> { inner, limits }))
+        if COUNTED {
+            limits.count(inner.size_hint())?;
+        }
+        limits.nested(|| self.inner.visit_map(limits.around(inner)))
     }
 
     #[inline]
@@ -277,7 +283,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guarded<'_, S> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>, const COUNTED: bool> SeqAccess<'de> for Guarded<'_, A, COUNTED> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guarded<'_, A> {
     type Error = A::Error;
 
     #[inline]
@@ -285,9 +291,6 @@ impl<'de, A: SeqAccess<'de>, const COUNTED: bool> SeqAccess<'de> for Guarded<'_,
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        if COUNTED {
-            self.limits.count_element()?;
-        }
         self.inner.next_element_seed(self.limits.around(seed))
     }
 
@@ -296,7 +299,7 @@ impl<'de, A: SeqAccess<'de>, const COUNTED: bool> SeqAccess<'de> for Guarded<'_,
     }
 }
 
-impl<'de, A: MapAccess<'de>, const COUNTED: bool> MapAccess<'de> for Guarded<'_, A, COUNTED> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guarded<'_, A> {
     type Error = A::Error;
 
     #[inline]
@@ -304,9 +307,6 @@ impl<'de, A: MapAccess<'de>, const COUNTED: bool> MapAccess<'de> for Guarded<'_,
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        if COUNTED {
-            self.limits.count_element()?;
-        }
         self.inner.next_key_seed(self.limits.around(seed))
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::RawStatus;
 use crate::record::{
     Call, IALLGATHER_OBJECT, IALLREDUCE_OBJECT, IALLTOALL_OBJECT, IBCAST_OBJECT, IGATHER_OBJECT,
-    IRECV_OBJECT, IREDUCE_OBJECT, ISCATTER_OBJECT, Operation,
+    IRECV_OBJECT, IREDUCE_OBJECT, ISCATTER_OBJECT, Operation, Peer,
 };
 use crate::request::{Receiving, Request, start_steps};
 
@@ -110,7 +110,8 @@ impl Comm {
                 let detail = "the null process sends no objects";
                 return Err(Error::new(ErrorKind::InvalidRank, call, detail));
             };
-            let value = open::<Bincode, T>(&comm, call, &message, source)?;
+            let call = call.peer(Peer::From(source)).tag(Some(raw.tag()));
+            let value = open::<Bincode, T>(&comm, &call, &message, source)?;
             Ok((value, Status { source: Some(source), tag: raw.tag(), len: message.len() }))
         };
         start_steps(self, &call, Receiving::new(envelope, finish))

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::Message;
 use crate::raw::p2p::{self, Envelope, Matched, Mode};
 use crate::raw::{View, ViewMut};
-use crate::record::{Call, Operation, PROBE, RECV_OBJECT, SEND_OBJECT, SSEND_OBJECT};
+use crate::record::{Call, Operation, PROBE, Peer, RECV_OBJECT, SEND_OBJECT, SSEND_OBJECT};
 use crate::request::{Request, start};
 
 /// A buffer that is used again for the next message of this thread, unless it has become this large.
@@ -269,6 +269,7 @@ fn receive_matched<C: Codec, T: DeserializeOwned>(
         let detail = "the null process sends no objects";
         return Err(Error::new(ErrorKind::InvalidRank, call, detail));
     };
+    let call = &call.peer(Peer::From(source)).tag(Some(raw.tag()));
     with_scratch(|message| {
         if length > KEPT {
             // Fresh pages of the system are zero already.

@@ -113,7 +113,7 @@ pub(crate) fn status_of<T: Element>(call: &Call<'_>, raw: &RawStatus) -> Result<
     let bytes = raw.bytes(call)?;
     let size = size_of::<T>();
     if size == 0 || bytes % size != 0 {
-        return Err(wrong_size::<T>(call, bytes));
+        return Err(wrong_size::<T>(&call.copy(), bytes));
     }
     Ok(Status { source: usize::try_from(raw.source()).ok(), tag: raw.tag(), len: bytes / size })
 }

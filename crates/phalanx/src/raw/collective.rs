@@ -46,10 +46,10 @@ macro_rules! call_pairs {
                     Form::Blocking => blocking(
                         call,
                         // SAFETY: the caller's promise; complete when this returns.
-                        move |_| unsafe { ffi::$blocking($($argument,)* comm) },
+                        move || unsafe { ffi::$blocking($($argument,)* comm) },
                         // SAFETY: as above.
                         move |request| unsafe { ffi::$starting($($argument,)* comm, request) },
-                        ignore(),
+                        ignore,
                     ),
                     Form::Start(StartToken(request)) => {
                         // SAFETY: the promise of `Form::start` for the time until completion.
@@ -134,19 +134,22 @@ impl Input<'_> {
     }
 }
 
-/// Where an empty buffer lies for MPI. Rust's own pointer to no bytes is the number 1, and that is
-/// Open MPI's `MPI_IN_PLACE`.
-static NOWHERE: u8 = 0;
+/// Where empty buffers lie for MPI: what is sent at the first, what is received at the second.
+///
+/// Rust's own pointer to no bytes is the number 1, and that is Open MPI's `MPI_IN_PLACE`. Two of them
+/// are equal, which its non-blocking collectives take for `MPI_IN_PLACE` as well: a rank without
+/// elements then does another operation than the others, and they wait for it for ever.
+static NOWHERE: [u8; 2] = [0; 2];
 
 #[inline(always)]
 fn source(view: &View<'_>) -> *const c_void {
-    if view.items == 0 { (&raw const NOWHERE).cast() } else { view.pointer }
+    if view.items == 0 { NOWHERE.as_ptr().cast() } else { view.pointer }
 }
 
-/// The same for memory that MPI writes: nothing, if it is empty.
 #[inline(always)]
 fn target(view: &ViewMut<'_>) -> *mut c_void {
-    if view.items == 0 { (&raw const NOWHERE).cast_mut().cast() } else { view.pointer }
+    // Nothing is written there, as there are no items.
+    if view.items == 0 { NOWHERE[1..].as_ptr().cast_mut().cast() } else { view.pointer }
 }
 
 /// How many items each rank has, and where they start.
@@ -176,10 +179,13 @@ fn expect_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -
     if expected == actual {
         return Ok(());
     }
-    Err(invalid_length(
-        call,
-        format!("the {buffer} buffer must hold {expected} items and holds {actual}"),
-    ))
+    Err(wrong_items(&call.copy(), buffer, expected, actual))
+}
+
+#[cold]
+fn wrong_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -> Error {
+    let detail = format!("the {buffer} buffer must hold {expected} items and holds {actual}");
+    invalid_length(call, detail)
 }
 
 /// Items of each rank's block in a buffer that holds one block for each rank.
@@ -187,12 +193,16 @@ fn expect_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -
 fn block(call: &Call<'_>, buffer: &str, items: usize) -> Result<usize> {
     let ranks = size(call);
     if ranks == 0 || !items.is_multiple_of(ranks) {
-        return Err(invalid_length(
-            call,
-            format!("the {buffer} buffer holds {items} items, which {ranks} ranks cannot share evenly"),
-        ));
+        return Err(uneven(&call.copy(), buffer, items, ranks));
     }
     Ok(items / ranks)
+}
+
+#[cold]
+fn uneven(call: &Call<'_>, buffer: &str, items: usize, ranks: usize) -> Error {
+    let detail =
+        format!("the {buffer} buffer holds {items} items, which {ranks} ranks cannot share evenly");
+    invalid_length(call, detail)
 }
 
 fn check_layout(call: &Call<'_>, buffer: &str, layout: &Layout<'_>, items: usize) -> Result<()> {

@@ -31,7 +31,7 @@ impl Counted {
         if items <= LIMIT.load(Relaxed) {
             return Ok(Counted { count: items as c_int, datatype, temporary: false });
         }
-        large(call, items, datatype)
+        large(&call.copy(), items, datatype)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn gate(call: &Call<'_>, f: impl FnOnce() -> c_int) -> Result<()> {
     record::enter(call);
     let code = f();
     record::leave();
-    if code == SUCCESS { Ok(()) } else { Err(failure(call, code)) }
+    if code == SUCCESS { Ok(()) } else { Err(failure(&call.copy(), code)) }
 }
 
 /// A gate for the few functions that MPI allows before `MPI_Init` and from any thread.

@@ -74,7 +74,7 @@ impl RawStatus {
     pub fn bytes(&self, call: &Call<'_>) -> Result<usize> {
         // SAFETY: the status was filled by a completed call.
         let bytes = unsafe { ffi::phx_status_bytes(&self.0) };
-        if bytes >= 0 { Ok(bytes as usize) } else { self.count_bytes(call) }
+        if bytes >= 0 { Ok(bytes as usize) } else { self.count_bytes(&call.copy()) }
     }
 
     /// The same for a library whose status is closed to us.
@@ -116,18 +116,18 @@ pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) ->
         Mode::Standard => blocking(
             call,
             // SAFETY: as above.
-            move |_| unsafe { ffi::MPI_Send(buffer, count, datatype, rank, tag, comm) },
+            move || unsafe { ffi::MPI_Send(buffer, count, datatype, rank, tag, comm) },
             // SAFETY: as above.
             move |r| unsafe { ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, r) },
-            ignore(),
+            ignore,
         ),
         Mode::Synchronous => blocking(
             call,
             // SAFETY: as above.
-            move |_| unsafe { ffi::MPI_Ssend(buffer, count, datatype, rank, tag, comm) },
+            move || unsafe { ffi::MPI_Ssend(buffer, count, datatype, rank, tag, comm) },
             // SAFETY: as above.
             move |r| unsafe { ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, r) },
-            ignore(),
+            ignore,
         ),
         // Completes without the receiver: there is nothing to wait for.
         Mode::Buffered => gate(call, || {
@@ -137,10 +137,10 @@ pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) ->
         Mode::Ready => blocking(
             call,
             // SAFETY: as above.
-            move |_| unsafe { ffi::MPI_Rsend(buffer, count, datatype, rank, tag, comm) },
+            move || unsafe { ffi::MPI_Rsend(buffer, count, datatype, rank, tag, comm) },
             // SAFETY: as above.
             move |r| unsafe { ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, r) },
-            ignore(),
+            ignore,
         ),
     }
 }
@@ -157,14 +157,15 @@ pub(crate) fn recv(
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let (rank, tag) = (from.rank, from.tag);
+    let status = &raw mut status.0;
     blocking(
         call,
         // SAFETY: the view lends `count` items of `datatype` until this function returns, and the
         // receive is complete by then.
-        move |status| unsafe { ffi::MPI_Recv(buffer, count, datatype, rank, tag, comm, status) },
+        move || unsafe { ffi::MPI_Recv(buffer, count, datatype, rank, tag, comm, status) },
         // SAFETY: as above.
         move |request| unsafe { ffi::MPI_Irecv(buffer, count, datatype, rank, tag, comm, request) },
-        &mut status.0,
+        move || status,
     )
 }
 
@@ -213,18 +214,18 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let message = &raw mut matched.message;
-    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
+    let mut status = RawStatus::empty();
+    let pointer = &raw mut status.0;
     blocking(
         call,
         // SAFETY: the view lends `count` items of `datatype` until this function returns; the
         // message was matched and is received once.
-        move |status| unsafe { ffi::MPI_Mrecv(buffer, count, datatype, message, status) },
+        move || unsafe { ffi::MPI_Mrecv(buffer, count, datatype, message, pointer) },
         // SAFETY: as above.
         move |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
-        status.as_mut_ptr(),
+        move || pointer,
     )?;
-    // SAFETY: zero is a valid status, and the call succeeded.
-    Ok(RawStatus(unsafe { status.assume_init() }))
+    Ok(status)
 }
 
 pub(crate) fn sendrecv(

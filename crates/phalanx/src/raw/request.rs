@@ -1,12 +1,13 @@
 //! Completion of requests.
 
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::os::raw::c_int;
 
 use phalanx_sys as ffi;
 
 use super::p2p::RawStatus;
-use super::wait::{Backoff, Policy, policy};
+use super::wait::{Backoff, Policy, policy, poll};
 use super::{SUCCESS, c_count, failure, gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Call;
@@ -57,108 +58,62 @@ pub(crate) fn cancel(call: &Call<'_>, request: &mut ffi::MPI_Request) -> Result<
 }
 
 /// Completes all requests, each with its own outcome. `origin` says what a request is, for its error.
-///
-/// A request that is not null afterwards is still in flight: the gate refused a call.
 pub(crate) fn wait_all<'a>(
     call: &Call<'_>,
     requests: &mut [ffi::MPI_Request],
     origin: impl Fn(usize) -> Call<'a>,
 ) -> Result<Vec<Result<RawStatus>>> {
-    let mut statuses = vec![empty_status(); requests.len()];
-    let code = wait_all_into(call, requests, &mut statuses)?;
-    Ok(outcomes(code, requests, &statuses, origin))
-}
-
-/// The call itself: one status for each request, and the code.
-fn wait_all_into(
-    call: &Call<'_>,
-    requests: &mut [ffi::MPI_Request],
-    statuses: &mut [ffi::MPI_Status],
-) -> Result<c_int> {
-    assert_eq!(requests.len(), statuses.len());
-    let count = c_count(call, "number of requests", requests.len())?;
-    let mut backoff = Backoff::new();
-    loop {
-        let mut code = SUCCESS;
-        let mut done = 1;
-        gate(call, || {
-            code = match policy() {
-                // SAFETY: both arrays have `count` entries.
-                Policy::Library => unsafe {
-                    ffi::MPI_Waitall(count, requests.as_mut_ptr(), statuses.as_mut_ptr())
-                },
-                // SAFETY: as above.
-                Policy::Poll => unsafe {
-                    ffi::MPI_Testall(
-                        count,
-                        requests.as_mut_ptr(),
-                        &mut done,
-                        statuses.as_mut_ptr(),
-                    )
-                },
-            };
-            SUCCESS
-        })?;
-        if done != 0 || code != SUCCESS {
-            return Ok(code);
-        }
-        backoff.pause();
-    }
-}
-
-fn outcomes<'a>(
-    code: c_int,
-    requests: &mut [ffi::MPI_Request],
-    statuses: &[ffi::MPI_Status],
-    origin: impl Fn(usize) -> Call<'a>,
-) -> Vec<Result<RawStatus>> {
-    if code == SUCCESS {
-        return statuses.iter().map(|&status| Ok(RawStatus(status))).collect();
-    }
-    // Some failed: complete what is still pending one by one, and say of each how it ended.
-    let in_status = super::error_class(code) == ffi::phx_err_in_status();
     let mut outcomes = Vec::with_capacity(requests.len());
-    for (index, (request, &status)) in requests.iter_mut().zip(statuses).enumerate() {
-        let call = origin(index);
-        outcomes.push(if *request != null() {
-            let outcome = wait(&call, request);
-            if outcome.as_ref().is_err_and(|error| !was_refused(error)) {
-                *request = null();
-            }
-            outcome
-        } else if in_status && status.MPI_ERROR != SUCCESS {
-            Err(failure(&call, status.MPI_ERROR))
-        } else if in_status {
-            Ok(RawStatus(status))
-        } else {
-            Err(failure(&call, code))
+    complete(call, requests, |index, status, code| {
+        outcomes.push(match code {
+            SUCCESS => Ok(RawStatus(*status)),
+            code => Err(failure(&origin(index), code)),
         });
-    }
-    outcomes
+    })?;
+    Ok(outcomes)
 }
 
-/// So many statuses fit on the stack: a usual window of messages allocates nothing.
-const STATUSES: usize = 128;
-
-/// Completes all requests whose statuses nobody asks for, unless one fails: its status has its error.
+/// Completes all requests, of which nobody asks for more than the first error. The fast path of a
+/// window of messages.
 #[inline]
 pub(crate) fn finish_all<'a>(
     call: &Call<'_>,
     requests: &mut [ffi::MPI_Request],
     origin: impl Fn(usize) -> Call<'a>,
 ) -> Result<()> {
-    let first_error = |outcomes: Vec<Result<RawStatus>>| {
-        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
-    };
-    if requests.len() > STATUSES {
-        return first_error(wait_all(call, requests, origin)?);
-    }
-    let mut statuses = [empty_status(); STATUSES];
-    let statuses = &mut statuses[..requests.len()];
-    match wait_all_into(call, requests, statuses)? {
-        SUCCESS => Ok(()),
-        code => first_error(outcomes(code, requests, statuses, origin)),
-    }
+    let mut first_error = Ok(());
+    complete(call, requests, |index, _, code| {
+        if code != SUCCESS && first_error.is_ok() {
+            first_error = Err(failure(&origin(index), code));
+        }
+    })?;
+    first_error
+}
+
+/// One after the other, in one pass of the gate; progress is that of all. Not `MPI_Waitall`: that of
+/// Open MPI 4.1 never returns when one of the requests has failed before the call.
+#[inline]
+fn complete(
+    call: &Call<'_>,
+    requests: &mut [ffi::MPI_Request],
+    mut done: impl FnMut(usize, &ffi::MPI_Status, c_int),
+) -> Result<()> {
+    let polls = policy() == Policy::Poll;
+    gate(call, || {
+        let mut status = empty_status();
+        for (index, request) in requests.iter_mut().enumerate() {
+            let code = if polls {
+                poll(request, &mut status)
+            } else {
+                // SAFETY: the request is live or null; the status is writable.
+                unsafe { ffi::MPI_Wait(request, &mut status) }
+            };
+            // An error ends the request too.
+            *request = null();
+            done(index, &status, code);
+        }
+        SUCCESS
+    })
 }
 
 /// Completes one of the requests and returns its index and its status or code, or `None` if all are

@@ -87,7 +87,7 @@ pub(crate) fn permit(call: &Call<'_>) -> Result<Permit> {
     if OPEN.get() {
         return Ok(Permit { exclusive: false });
     }
-    permit_slowly(call)
+    permit_slowly(&call.copy())
 }
 
 #[inline(never)]

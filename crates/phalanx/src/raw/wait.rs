@@ -80,17 +80,17 @@ impl Backoff {
 #[inline(always)]
 pub(crate) fn blocking(
     call: &Call<'_>,
-    direct: impl FnOnce(*mut ffi::MPI_Status) -> c_int,
+    direct: impl FnOnce() -> c_int,
     start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
-    status: *mut ffi::MPI_Status,
+    status: impl FnOnce() -> *mut ffi::MPI_Status,
 ) -> Result<()> {
     gate(call, || match policy() {
-        Policy::Library => direct(status),
+        Policy::Library => direct(),
         Policy::Poll => {
             // SAFETY: reading a constant of the C library.
             let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
             let code = start(&mut request);
-            if code != SUCCESS { code } else { poll(&mut request, status) }
+            if code != SUCCESS { code } else { poll(&mut request, status()) }
         }
     })
 }

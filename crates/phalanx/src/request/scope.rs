@@ -269,8 +269,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     fn add<T>(&'scope self, request: ffi::MPI_Request, detail: Detail) -> Pending<'scope, T> {
         let mut flights = self.flights.borrow_mut();
         if flights.requests.capacity() == 0 {
-            flights.requests.reserve(32);
-            flights.details.reserve(32);
+            flights.requests.reserve(64);
+            flights.details.reserve(64);
         }
         flights.requests.push(request);
         flights.details.push(detail);

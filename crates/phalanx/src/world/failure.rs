@@ -205,9 +205,15 @@ pub(super) fn end_before_start(error: &Error) -> ! {
         let kind = FailureKind::Error;
         observer(&Failure { rank, size, kind, message: message.clone(), location: None });
     }
-    let silent = error.kind() == ErrorKind::Launch && !super::launch::is_first_process();
-    if !silent {
+    // Processes that never found each other share no page that would say who is first.
+    let speaks = match error.kind() {
+        ErrorKind::Launch => super::launch::is_first_process(),
+        _ => claim::is_first(),
+    };
+    if speaks {
         print(&format!("error: {message}"));
+    } else {
+        thread::sleep(FIRST_SPEAKS);
     }
     raw::world::abort(ERROR_CODE)
 }

@@ -2,6 +2,7 @@
 //! 1, without a word. The launchers' own variables tell.
 
 use std::env;
+use std::fs;
 
 use phalanx_sys::{Family, family};
 
@@ -36,8 +37,29 @@ pub(super) fn is_first_process() -> bool {
         .is_none_or(|rank| rank == 0)
 }
 
+fn is_allowed() -> bool {
+    env::var_os(ALLOW).is_some_and(|value| value == "1")
+}
+
+/// Asked before MPI starts: an MPICH that was built without PMIx, the protocol of Open MPI's launcher,
+/// may end the program in `MPI_Init`, on every rank and in words that name no remedy.
+pub(super) fn refuse_before_start(call: &Call<'_>) -> Result<()> {
+    let foreign = family() == Family::Mpich
+        && number("OMPI_COMM_WORLD_SIZE").is_some_and(|size| size > 1)
+        && number("PMI_SIZE").is_none();
+    if !foreign || is_allowed() || speaks_pmix() {
+        return Ok(());
+    }
+    refuse_mismatch(call, 1)
+}
+
+/// Whether a library of PMIx has been loaded with that of MPI.
+fn speaks_pmix() -> bool {
+    fs::read_to_string("/proc/self/maps").is_ok_and(|maps| maps.contains("/libpmix."))
+}
+
 pub(super) fn refuse_mismatch(call: &Call<'_>, size: usize) -> Result<()> {
-    if size > 1 || env::var_os(ALLOW).is_some_and(|value| value == "1") {
+    if size > 1 || is_allowed() {
         return Ok(());
     }
     let Some((processes, launcher)) = started() else { return Ok(()) };
