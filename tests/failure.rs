@@ -168,13 +168,15 @@ fn a_rank_that_is_killed_leaves_nobody_waiting() {
 
 #[test]
 fn a_rank_that_leaves_without_finalizing_ends_the_job_with_an_error() {
-    // Which code it is, is the launcher's to say: Hydra gives that of the ranks which it has killed.
-    let ended = fail("exit-3", 4);
-    assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.text());
-    let ended = fail("exit-0", 4);
-    assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.text());
-    let ended = fail("exit-0-on-all", 3);
-    assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.text());
+    for (mode, ranks, code, message) in [
+        ("exit-3", 4, 3, "left with exit code 3"),
+        ("exit-0", 4, 1, "left with exit code 0"),
+        ("exit-0-on-all", 3, 1, "left with exit code 0"),
+    ] {
+        let ended = fail(mode, ranks);
+        assert_eq!(ended.code, Some(code), "{}", ended.text());
+        assert_one_report(&ended, &[message, "before MPI was finalized"]);
+    }
 }
 
 #[test]

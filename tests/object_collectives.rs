@@ -1,5 +1,4 @@
 //! Collective operations on objects, against what one rank alone would compute.
-#![allow(missing_docs)]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -26,7 +25,7 @@ fn item(rank: usize, round: usize) -> Item {
         2 => Item::Text("ξ".repeat(100_000 + rank)),
         _ => Item::Table {
             rows: (0..rank + 1).map(|row| (row.to_string(), vec![row as f64; round])).collect(),
-            note: (round % 2 == 0).then(|| "even".to_owned()),
+            note: round.is_multiple_of(2).then(|| "even".to_owned()),
         },
     }
 }
@@ -121,9 +120,7 @@ fn blocking_collectives_of_objects_agree_with_a_serial_model(world: Comm) -> Res
 }
 
 #[phalanx::test(ranks = [1, 2, 3, 5])]
-fn collectives_of_objects_that_complete_later_agree_with_a_serial_model(
-    world: Comm,
-) -> Result<()> {
+fn collectives_of_objects_that_complete_later_agree_with_a_serial_model(world: Comm) -> Result<()> {
     let (rank, size) = (world.rank(), world.size());
     for root in 0..size {
         let given = at(&world, root, item(root, 3));

@@ -1,5 +1,4 @@
 //! Objects from one rank to another.
-#![allow(missing_docs)]
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -236,7 +235,11 @@ struct Particle {
 enum Crate {
     Empty,
     Bulk(#[serde(with = "phalanx::plain")] Vec<i64>),
-    Named { name: String, #[serde(with = "phalanx::plain")] particles: Vec<Particle> },
+    Named {
+        name: String,
+        #[serde(with = "phalanx::plain")]
+        particles: Vec<Particle>,
+    },
 }
 
 #[phalanx::test(ranks = [1, 2, 3])]
@@ -871,20 +874,22 @@ fn receives_in_flight_complete_in_any_order(world: Comm) -> Result<()> {
     }
     sends.wait_all()?;
 
-    world.isend_object("early", to(next).tag(9))?.wait()?;
+    let sending = world.isend_object("early", to(next).tag(9))?;
     let text = loop {
         if let Some((text, _)) = early.test()? {
             break text;
         }
     };
     assert_eq!(text, "early");
+    sending.wait()?;
     assert!(early.test().is_err());
 
     let mut set: RequestSet<String> = (0..3)
         .map(|tag| Ok(world.irecv_object::<String>(from(previous).tag(tag))?.map(|(text, _)| text)))
         .collect::<Result<_>>()?;
+    let mut sends = RequestSet::new();
     for tag in (0..3).rev() {
-        world.isend_object(&format!("{tag}"), to(next).tag(tag))?.wait()?;
+        sends.push(world.isend_object(&format!("{tag}"), to(next).tag(tag))?);
     }
     let mut seen = BTreeSet::new();
     while let Some((index, text)) = set.wait_any()? {
@@ -892,6 +897,7 @@ fn receives_in_flight_complete_in_any_order(world: Comm) -> Result<()> {
         seen.insert(index);
     }
     assert_eq!(seen.len(), 3);
+    sends.wait_all()?;
 
     let echo = block_on(async {
         let sending = world.isend_object(&Some(1), next)?;

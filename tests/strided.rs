@@ -132,7 +132,7 @@ impl Swap for Comm {
     }
 }
 
-#[phalanx::test(ranks = [1, 2])]
+#[phalanx::test(ranks = [2, 3])]
 fn a_shorter_message_fills_the_first_blocks(world: Comm) -> phalanx::Result<()> {
     let mut space = [0; 9];
     let mut target = StridedMut::new(&mut space, 3, 2, 3)?;

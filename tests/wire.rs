@@ -1,6 +1,5 @@
 //! Bytes that no encoder made, received as objects: always an error or a value, never a panic, a loop
 //! without end, or memory out of proportion to the message.
-#![allow(missing_docs)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -280,17 +279,8 @@ fn a_message_cut_short_or_extended_is_an_error(world: Comm) -> Result<()> {
 
 #[phalanx::test(ranks = 1)]
 fn a_length_that_lies_is_neither_an_allocation_nor_a_loop(world: Comm) -> Result<()> {
-    const LIES: [u64; 9] = [
-        0,
-        1,
-        1 << 10,
-        1 << 16,
-        1 << 20,
-        1 << 32,
-        1 << 60,
-        i64::MAX as u64,
-        u64::MAX,
-    ];
+    const LIES: [u64; 9] =
+        [0, 1, 1 << 10, 1 << 16, 1 << 20, 1 << 32, 1 << 60, i64::MAX as u64, u64::MAX];
     fn check<T: Sample>(world: &Comm, value: &T) {
         let message = message_of(world, value);
         for at in HEADER..message.len().saturating_sub(7) {

@@ -148,6 +148,10 @@ fn start(level: Threading, location: &'static Location<'static>) -> Result<Sessi
     let itself = Comm::adopt(&INIT, itself, "self".to_owned(), location)?;
     failure::set_rank(world.rank(), world.size());
     node::prepare(&world, location)?;
+    // A guest's MPI may live longer than this, and its owner may end it when the process exits.
+    if ours {
+        failure::watch_exit();
+    }
     *lock() = Some(Communicators { world: world.clone(), itself });
     Ok(Session { world, ours, finalized: false })
 }

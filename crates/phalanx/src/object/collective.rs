@@ -262,8 +262,7 @@ impl Comm {
             return Err(Error::new(ErrorKind::Mismatch, &call, detail));
         }
         let mut mine = vec![0; length[0] as usize];
-        let send =
-            encoded.as_ref().map(|(bytes, cut, _)| (View::bytes(bytes), cut.layout()));
+        let send = encoded.as_ref().map(|(bytes, cut, _)| (View::bytes(bytes), cut.layout()));
         raw::scatterv(&call, Form::Blocking, send, ViewMut::bytes(&mut mine), root)?;
         wire::decode::<Bincode, T>(&call, &mine)
     }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::View;
 use crate::raw::p2p::{self, Envelope, Mode, RawStatus};
 use crate::raw::request as raw;
-use crate::raw::View;
 use crate::record::{Call, Peer};
 use crate::request::{Handle, Progress, Receiving, Task};
 
@@ -51,7 +51,9 @@ impl<F> Exchange<F> {
     ) -> Result<Self> {
         let expect = |source| Expecting {
             source,
-            receiving: Receiving::new(Envelope { rank: source as i32, tag }, |bytes, _, _| Ok(bytes)),
+            receiving: Receiving::new(Envelope { rank: source as i32, tag }, |bytes, _, _| {
+                Ok(bytes)
+            }),
             done: None,
         };
         let receives = sources.into_iter().map(expect).collect();

@@ -38,11 +38,7 @@ fn open_one<T: DeserializeOwned>(call: &Call<'_>, message: &[u8], from: usize) -
 }
 
 /// Puts this rank's own value among those of the others, in the order of the ranks.
-fn in_order<T: DeserializeOwned>(
-    call: &Call<'_>,
-    inbox: Inbox,
-    own: (usize, T),
-) -> Result<Vec<T>> {
+fn in_order<T: DeserializeOwned>(call: &Call<'_>, inbox: Inbox, own: (usize, T)) -> Result<Vec<T>> {
     let mut values: Vec<(usize, T)> = inbox
         .iter()
         .map(|(from, message)| Ok((*from, open_one(call, message, *from)?)))
@@ -134,11 +130,7 @@ impl Comm {
     /// # });
     /// ```
     #[track_caller]
-    pub fn ibcast_object<T>(
-        &self,
-        value: impl Into<Option<T>>,
-        root: usize,
-    ) -> Result<Request<T>>
+    pub fn ibcast_object<T>(&self, value: impl Into<Option<T>>, root: usize) -> Result<Request<T>>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
@@ -228,9 +220,8 @@ impl Comm {
     {
         let call = self.private_call(&IREDUCE_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
-        let request = self.start_gather(&call, value, root, move |values| {
-            values.into_iter().reduce(f)
-        })?;
+        let request =
+            self.start_gather(&call, value, root, move |values| values.into_iter().reduce(f))?;
         Ok(request.map(Option::flatten))
     }
 

@@ -134,11 +134,7 @@ pub(super) fn sending(
 }
 
 /// Decodes a value whose segments come beside it; takes all of them away, also when it fails.
-pub(super) fn receiving<R>(
-    route: Route,
-    count: u32,
-    f: impl FnOnce() -> Result<R>,
-) -> Result<R> {
+pub(super) fn receiving<R>(route: Route, count: u32, f: impl FnOnce() -> Result<R>) -> Result<R> {
     let transport = Transport::Receiving { route: route.clone(), done: 0, count };
     let (result, transport) = with_transport(transport, f);
     let failed = take_failure();
@@ -318,7 +314,10 @@ impl<'de, T: Element> Visitor<'de> for BlockVisitor<T> {
     }
 
     /// Codecs for people, such as JSON, know bytes as a list of numbers only.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(
+        self,
+        mut seq: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = seq.next_element::<u8>()? {
             bytes.push(byte);
@@ -331,4 +330,3 @@ fn bytes_of<T: Element>(elements: &[T]) -> &[u8] {
     // SAFETY: elements have no padding: all their bytes are initialised.
     unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
 }
-

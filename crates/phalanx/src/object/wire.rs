@@ -260,7 +260,10 @@ mod tests {
         assert_eq!(fingerprint::<(&str, &[u8])>(), fingerprint::<(String, Vec<u8>)>());
         assert_eq!(fingerprint::<Box<[Box<str>]>>(), fingerprint::<Vec<String>>());
         assert_eq!(fingerprint::<Vec<&[u8; 3]>>(), fingerprint::<Vec<[u8; 3]>>());
-        assert_eq!(fingerprint::<(Cow<'_, str>, Cow<'_, [u8]>)>(), fingerprint::<(String, Vec<u8>)>());
+        assert_eq!(
+            fingerprint::<(Cow<'_, str>, Cow<'_, [u8]>)>(),
+            fingerprint::<(String, Vec<u8>)>()
+        );
     }
 
     #[test]
@@ -275,7 +278,10 @@ mod tests {
     fn a_round_trip_gives_the_value_back() {
         let value = (1_u8, vec!["a".to_owned(), String::new()], Some(2.5_f64));
         let bytes = to_bytes::<Bincode, _>(&call(), &value).unwrap();
-        assert_eq!(decode::<Bincode, (u8, Vec<String>, Option<f64>)>(&call(), &bytes).unwrap(), value);
+        assert_eq!(
+            decode::<Bincode, (u8, Vec<String>, Option<f64>)>(&call(), &bytes).unwrap(),
+            value
+        );
     }
 
     #[test]

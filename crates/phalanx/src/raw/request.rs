@@ -1,7 +1,6 @@
 //! Completion of requests.
 
 use std::mem::MaybeUninit;
-use std::ptr;
 use std::os::raw::c_int;
 
 use phalanx_sys as ffi;

@@ -5,8 +5,9 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::raw::{c_int, c_void};
 use std::panic;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -42,6 +43,10 @@ type Observer = Box<dyn Fn(&Failure) + Send + Sync>;
 static OBSERVER: OnceLock<Observer> = OnceLock::new();
 static RANK: AtomicUsize = AtomicUsize::new(0);
 static SIZE: AtomicUsize = AtomicUsize::new(1);
+/// The process that was started as a rank.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// Whether this process is about to end by its own decision.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Sets what is told of a failure before the job is aborted. The first observer stays.
 pub(crate) fn set_failure_observer(observer: Observer) {
@@ -110,6 +115,7 @@ pub(super) fn end_job(kind: FailureKind, message: String) -> ! {
 }
 
 pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
+    ENDING.store(true, Ordering::Relaxed);
     let panicked = PANICKED.with(|cell| cell.try_borrow_mut().ok()?.take());
     let (message, location, backtrace) = match (kind, panicked) {
         (FailureKind::Panic, Some(it)) => {
@@ -123,14 +129,63 @@ pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
     if let Some(observer) = OBSERVER.get() {
         observer(&failure);
     }
+    report_and_abort(&failure, backtrace.as_ref(), code)
+}
+
+fn report_and_abort(failure: &Failure, backtrace: Option<&Backtrace>, code: i32) -> ! {
     if claim::is_first() {
-        print(&report(&failure, backtrace.as_ref()));
+        print(&report(failure, backtrace));
     } else {
         // The first is about to say what happened and to end this rank too: an abort from here might
         // cut its report off.
         thread::sleep(FIRST_SPEAKS);
     }
     raw::world::abort(code)
+}
+
+/// Ends the job when this process exits while MPI runs: other ranks may wait for it. Not every
+/// launcher takes that for a failure, and none says which rank it was.
+pub(super) fn watch_exit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        PROCESS.store(std::process::id(), Ordering::Relaxed);
+        // SAFETY: the handler is a function of this program. Without room for it the launcher's own
+        // watch is left.
+        unsafe { on_exit(exited, std::ptr::null_mut()) };
+    });
+}
+
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    /// `atexit` with the exit code, of the GNU C library.
+    fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+}
+
+/// Other C libraries do not tell.
+#[cfg(not(target_env = "gnu"))]
+unsafe fn on_exit(_: extern "C" fn(c_int, *mut c_void), _: *mut c_void) -> c_int {
+    extern "C" fn without_code() {
+        exited(0, std::ptr::null_mut());
+    }
+    // SAFETY: the handler is a function of this program.
+    unsafe { libc::atexit(without_code) }
+}
+
+extern "C" fn exited(code: c_int, _: *mut c_void) {
+    // A forked child is no rank.
+    let is_rank = std::process::id() == PROCESS.load(Ordering::Relaxed);
+    // The MPI library leaves by `exit` too when it aborts.
+    if !is_rank || !raw::state::is_running() || ENDING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let failure = Failure {
+        rank: RANK.load(Ordering::Relaxed),
+        size: SIZE.load(Ordering::Relaxed),
+        kind: FailureKind::Error,
+        message: format!("the process left with exit code {code} before MPI was finalized"),
+        location: None,
+    };
+    report_and_abort(&failure, None, if code == 0 { ERROR_CODE } else { code })
 }
 
 fn report(failure: &Failure, backtrace: Option<&Backtrace>) -> String {
@@ -199,6 +254,7 @@ fn print(report: &str) {
 
 /// Ends a program whose ranks never found each other, or whose MPI did not start.
 pub(super) fn end_before_start(error: &Error) -> ! {
+    ENDING.store(true, Ordering::Relaxed);
     let message = error.to_string();
     let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
     if let Some(observer) = OBSERVER.get() {
