@@ -38,6 +38,8 @@ fn compile_messages() {
 
 fn compile_pi() {
     optimised("c/pi.c").flag("-march=native").compile("bench_pi");
+    let mut exact = optimised("c/pi_exact.c");
+    exact.flag("-march=native").flag("-ffp-contract=off").compile("bench_pi_exact");
 }
 
 /// The kernel of the example is measured as it stands there, down to the last character.

@@ -93,7 +93,7 @@ fn uneven(shape: usize, rank: usize, ranks: usize) -> usize {
     match shape {
         0 => rank,
         1 => 3 * (ranks - rank),
-        2 if rank % 2 == 0 => 500,
+        2 if rank.is_multiple_of(2) => 500,
         3 if rank == ranks - 1 => 4,
         _ => 0,
     }

@@ -34,6 +34,10 @@ unsafe extern "C" {
 unsafe extern "C" {
     /// Adds up 4/(1+x²) in the order of the steps.
     pub safe fn c_pi_textbook(first: u64, last: u64, width: f64) -> f64;
+}
+
+#[link(name = "bench_pi_exact", kind = "static")]
+unsafe extern "C" {
     /// Adds up 4/(1+x²) as the example does; the lower 64 bits.
     pub safe fn c_pi_exact(first: u64, last: u64, width: f64) -> u64;
 }

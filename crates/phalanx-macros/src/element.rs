@@ -23,7 +23,7 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     );
     let no_padding = quote_spanned! {name.span()=>
         const _: () = ::core::assert!(
-            0 #(+ ::core::mem::size_of::<#types>())* == ::core::mem::size_of::<#name>(),
+            #(::core::mem::size_of::<#types>())+* == ::core::mem::size_of::<#name>(),
             #padding
         );
     };

@@ -117,6 +117,7 @@ operations! {
     ALLTOALL_OBJECT = "alltoall_object": "MPI_Alltoallv";
     REDUCE_OBJECT = "reduce_object": "MPI_Send";
     ALLREDUCE_OBJECT = "allreduce_object": "MPI_Send";
+    EXSCAN_OBJECT = "exscan_object": "MPI_Send";
     SCAN_OBJECT = "scan_object": "MPI_Send";
     DATATYPE = "datatype": "MPI_Type_commit";
     OP = "reduction operation": "MPI_Op_create";

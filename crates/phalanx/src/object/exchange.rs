@@ -32,11 +32,23 @@ struct Expecting {
     done: Option<Vec<u8>>,
 }
 
+impl Expecting {
+    fn advance(&mut self, call: &Call<'_>) -> Result<Progress> {
+        let progress = Task::<Vec<u8>>::poll(&mut self.receiving, call)?;
+        if progress == Progress::Complete {
+            self.done = Some(self.receiving.take(call)?);
+        }
+        Ok(progress)
+    }
+}
+
 /// A set of messages in flight, and what is made of those that come.
 pub(super) struct Exchange<F> {
     sends: Vec<Sending>,
     receives: Vec<Expecting>,
     finish: Option<F>,
+    /// The first error of a part. It is told when no other part is in flight any more.
+    failed: Option<Error>,
 }
 
 impl<F> Exchange<F> {
@@ -57,9 +69,17 @@ impl<F> Exchange<F> {
             done: None,
         };
         let receives = sources.into_iter().map(expect).collect();
-        let mut exchange = Exchange { sends: Vec::new(), receives, finish: Some(finish) };
+        let mut exchange =
+            Exchange { sends: Vec::new(), receives, finish: Some(finish), failed: None };
         for (to, message) in outgoing {
-            exchange.send(call, tag, to, message)?;
+            if let Err(error) = exchange.send(call, tag, to, message) {
+                if exchange.sends.is_empty() {
+                    return Err(error);
+                }
+                exchange.failed = Some(error);
+                exchange.receives.clear();
+                break;
+            }
         }
         Ok(exchange)
     }
@@ -85,20 +105,32 @@ where
     fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
         let mut pending = false;
         for send in &mut self.sends {
-            pending |= raw::test(call, &mut send.request.0)?.is_none();
+            match raw::test(call, &mut send.request.0) {
+                Ok(status) => pending |= status.is_none(),
+                Err(error) if raw::was_refused(&error) => return Err(error),
+                Err(error) => {
+                    self.failed.get_or_insert(error);
+                }
+            }
         }
         for expected in &mut self.receives {
             if expected.done.is_some() {
                 continue;
             }
             let call = call.peer(Peer::From(expected.source));
-            if Task::<Vec<u8>>::poll(&mut expected.receiving, &call)? == Progress::Complete {
-                expected.done = Some(expected.receiving.take(&call)?);
-            } else {
-                pending = true;
+            match expected.advance(&call) {
+                Ok(progress) => pending |= progress == Progress::Pending,
+                Err(error) if raw::was_refused(&error) => return Err(error),
+                Err(error) => {
+                    expected.done = Some(Vec::new());
+                    self.failed.get_or_insert(error);
+                }
             }
         }
-        Ok(if pending { Progress::Pending } else { Progress::Complete })
+        if pending {
+            return Ok(Progress::Pending);
+        }
+        self.failed.take().map_or(Ok(Progress::Complete), Err)
     }
 
     fn take(&mut self, call: &Call<'_>) -> Result<R> {

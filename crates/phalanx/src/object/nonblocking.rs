@@ -172,8 +172,9 @@ impl Comm {
     /// Starts to collect a value of every rank at the root. `Some` on the root alone. Collective.
     ///
     /// # Errors
-    /// [`InvalidRoot`](ErrorKind::InvalidRoot); when it completes, those of
-    /// [`gather_object`](Comm::gather_object).
+    /// [`InvalidRoot`](ErrorKind::InvalidRoot); when it completes,
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch), and an error on the root and on each rank whose value
+    /// could not be encoded.
     ///
     /// MPI: a message from every rank, on a private communicator.
     ///

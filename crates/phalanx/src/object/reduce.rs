@@ -14,7 +14,7 @@ use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::{self, Envelope, Mode};
 use crate::raw::{View, ViewMut};
-use crate::record::{ALLREDUCE_OBJECT, Call, Peer, REDUCE_OBJECT, SCAN_OBJECT};
+use crate::record::{ALLREDUCE_OBJECT, Call, EXSCAN_OBJECT, Peer, REDUCE_OBJECT, SCAN_OBJECT};
 
 impl Comm {
     /// Combines the values of all ranks with `f`, which is associative; the root gets the result.
@@ -157,7 +157,7 @@ impl Comm {
         T: Serialize + DeserializeOwned,
         F: Fn(T, T) -> T,
     {
-        let call = self.private_call(&SCAN_OBJECT, Location::caller());
+        let call = self.private_call(&EXSCAN_OBJECT, Location::caller());
         let tag = self.next_collective_tag();
         let (rank, next) = (self.rank(), self.rank() + 1);
         if rank == 0 {

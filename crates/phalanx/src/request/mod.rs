@@ -165,14 +165,24 @@ where
 pub(crate) fn start_steps<R: 'static>(
     comm: &Comm,
     call: &Call<'_>,
-    mut task: impl Task<R> + 'static,
+    task: impl Task<R> + 'static,
 ) -> Result<Request<R>> {
     orphans::sweep();
     let origin = Origin::new(comm, call);
+    let mut task = Stable::new(task).erase(|task| task as *mut dyn Task<R>);
     // What can go on its way at once does.
-    task.poll(&origin.call())?;
-    let task = Stable::new(task).erase(|task| task as *mut dyn Task<R>);
-    Ok(Request { task: Some(task), origin })
+    let polled = task.poll(&origin.call());
+    let mut request = Request { task: Some(task), origin };
+    if let Err(error) = polled {
+        // Where the gate refused, parts may be in flight: the drop of the request keeps them.
+        let nothing_in_flight = !raw::request::was_refused(&error)
+            || request.task.as_mut().is_some_and(|task| task.forget_unmatched());
+        if nothing_in_flight {
+            request.task = None;
+        }
+        return Err(error);
+    }
+    Ok(request)
 }
 
 impl<R: 'static> Request<R> {
