@@ -113,7 +113,10 @@ where
     let view = Strided::new(&data, 3, 1, 2)?;
     let mut every_other = some(100);
     let got = world.sendrecv_into(&view, right, &mut every_other, left)?;
-    assert_eq!((got.len, &every_other[..3]), (3, &[make(left), make(left + 2), make(left + 4)][..]));
+    assert_eq!(
+        (got.len, &every_other[..3]),
+        (3, &[make(left), make(left + 2), make(left + 4)][..])
+    );
 
     let all: Vec<T> = (0..size).map(&make).collect();
     assert_eq!(world.allgather(&make(rank))?, all);
@@ -123,7 +126,10 @@ where
     assert_eq!(value, make(33));
     assert_eq!(world.gather(&make(rank), root)?, (rank == root).then(|| all.clone()));
     assert_eq!(world.alltoall(&all)?, vec![make(rank); size]);
-    assert_eq!(world.sendrecv(&[[make(1), make(2)], [make(rank); 2]], right, left)?[1], [make(left); 2]);
+    assert_eq!(
+        world.sendrecv(&[[make(1), make(2)], [make(rank); 2]], right, left)?[1],
+        [make(left); 2]
+    );
     // The lowest rank's value stays, whatever the order of combining.
     assert_eq!(world.allreduce(&make(rank), op(|left: T, _right| left))?, make(0));
     Ok(())

@@ -34,7 +34,8 @@ where
     for limit in [1, 3, 64] {
         set_large_message_limit(limit);
         for length in lengths(limit) {
-            let data = |rank: usize| -> Vec<T> { (0..length).map(|n| make(n * 5 + rank)).collect() };
+            let data =
+                |rank: usize| -> Vec<T> { (0..length).map(|n| make(n * 5 + rank)).collect() };
             let sending = world.isend(data(rank), right)?;
             assert_eq!(world.recv::<Vec<T>>(left)?, data(left));
             assert_eq!(sending.wait()?, data(rank));

@@ -64,9 +64,7 @@ fn columns_travel_into_rows_and_back(world: Comm) -> phalanx::Result<()> {
 }
 
 #[phalanx::test(ranks = [1, 2, 3])]
-fn blocks_travel_with_every_operation_that_sends_or_receives(
-    world: Comm,
-) -> phalanx::Result<()> {
+fn blocks_travel_with_every_operation_that_sends_or_receives(world: Comm) -> phalanx::Result<()> {
     let (right, left) = (right(&world), left(&world));
     let numbers: Vec<u32> = (0..20).collect();
     // A block of 3 × 2 in a matrix of 4 columns, not at its start.
@@ -153,8 +151,7 @@ fn a_shorter_message_fills_the_first_blocks(world: Comm) -> phalanx::Result<()> 
 fn patterns_that_are_empty_or_do_not_fit(world: Comm) -> phalanx::Result<()> {
     let me = world.rank();
     let mut numbers = [1, 2, 3, 4, 5, 6];
-    for (blocks, length, stride) in [(0, 0, 0), (0, 3, 1), (5, 0, 0), (usize::MAX, 0, usize::MAX)]
-    {
+    for (blocks, length, stride) in [(0, 0, 0), (0, 3, 1), (5, 0, 0), (usize::MAX, 0, usize::MAX)] {
         let view = Strided::new(&numbers, blocks, length, stride)?;
         let mut buffer = [0; 2];
         assert_eq!(world.sendrecv_into(&view, me, &mut buffer, me)?.len, 0);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use phalanx::prelude::*;
-use phalanx_launch::{Job, Mpi};
+use phalanx_launch::{Family, Job, Mpi};
 
 use measure::Effort;
 use row::Row;
@@ -104,6 +104,11 @@ fn run_job(program: &Path, args: &Args, ranks: usize) -> Result<Vec<Row>, Box<dy
     job = job.arg("--rows").arg(&file.0).arg("--only").arg(&args.only);
     if args.quick {
         job = job.arg("--quick");
+    }
+    // Open MPI gives each rank a core of its own where there are enough; Hydra does when it is told.
+    let family = Mpi::of_executable(program)?.family();
+    if ranks <= phalanx_launch::cores() && family == Family::Mpich {
+        job = job.launcher_args(["-bind-to", "core"]);
     }
     let finished = job.run()?;
     if !finished.success() {

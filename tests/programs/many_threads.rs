@@ -20,7 +20,8 @@ fn main() -> phalanx::Result<()> {
     assert_eq!(phalanx::threading(), Threading::Multiple);
     let world = session.world();
     thread::scope(|s| {
-        let threads: Vec<_> = (0..THREADS).map(|thread| s.spawn(move || work(world, thread))).collect();
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| s.spawn(move || work(world, thread))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
     })?;
     // Each thread has a communicator of its own, made by all ranks in the same order.
@@ -67,7 +68,10 @@ fn work(world: &Comm, thread: usize) -> phalanx::Result<()> {
 fn together(team: &Comm) -> phalanx::Result<()> {
     let size = team.size();
     for round in 0..ROUNDS {
-        assert_eq!(team.allreduce(&(team.rank() + round), Sum)?, size * (size - 1) / 2 + size * round);
+        assert_eq!(
+            team.allreduce(&(team.rank() + round), Sum)?,
+            size * (size - 1) / 2 + size * round
+        );
         assert_eq!(team.iallreduce(1, Sum)?.wait()?, size as i32);
     }
     team.barrier()

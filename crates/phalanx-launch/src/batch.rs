@@ -67,9 +67,7 @@ mod tests {
     use super::*;
 
     fn detect(variables: &[&str]) -> Option<Batch> {
-        Batch::detect_in(&Environment::from_iter(
-            variables.iter().map(|name| (*name, "1")),
-        ))
+        Batch::detect_in(&Environment::from_iter(variables.iter().map(|name| (*name, "1"))))
     }
 
     #[test]

@@ -19,18 +19,13 @@ pub(crate) fn loaded_libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let Some(loader) = interpreter(program)? else {
         return Err(Error::no_mpi(program, "it is linked statically"));
     };
-    let output = Command::new(&loader)
-        .arg("--list")
-        .arg(program)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::io(format!("cannot run the loader {}", loader.display()), error))?;
+    let output =
+        Command::new(&loader).arg("--list").arg(program).stdin(Stdio::null()).output().map_err(
+            |error| Error::io(format!("cannot run the loader {}", loader.display()), error),
+        )?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Error::no_mpi(
-            program,
-            format!("the loader cannot load it: {why}"),
-        ));
+        return Err(Error::no_mpi(program, format!("the loader cannot load it: {why}")));
     }
     let listing = String::from_utf8_lossy(&output.stdout);
     let (found, missing) = parse_listing(&listing);
@@ -73,9 +68,7 @@ where
     let endian = header.endian()?;
     for segment in header.program_headers(endian, data)? {
         if let Some(path) = segment.interpreter(endian, data)? {
-            return Ok(Some(PathBuf::from(
-                String::from_utf8_lossy(path).into_owned(),
-            )));
+            return Ok(Some(PathBuf::from(String::from_utf8_lossy(path).into_owned())));
         }
     }
     Ok(None)
@@ -130,11 +123,7 @@ mod tests {
     #[test]
     fn libraries_of_this_test_are_listed() {
         let libraries = loaded_libraries(&std::env::current_exe().unwrap()).unwrap();
-        assert!(
-            libraries
-                .iter()
-                .any(|path| path.to_string_lossy().contains("libc.so"))
-        );
+        assert!(libraries.iter().any(|path| path.to_string_lossy().contains("libc.so")));
     }
 
     #[test]

@@ -15,62 +15,32 @@ pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    NotAnExecutable {
-        path: PathBuf,
-        found: String,
-    },
-    NoMpi {
-        program: PathBuf,
-        why: String,
-    },
-    NoLauncher {
-        mpi: Mpi,
-        tried: Vec<(PathBuf, String)>,
-    },
-    NotALauncher {
-        path: PathBuf,
-        why: String,
-    },
-    Io {
-        doing: String,
-        source: io::Error,
-    },
+    NotAnExecutable { path: PathBuf, found: String },
+    NoMpi { program: PathBuf, why: String },
+    NoLauncher { mpi: Mpi, tried: Vec<(PathBuf, String)> },
+    NotALauncher { path: PathBuf, why: String },
+    Io { doing: String, source: io::Error },
 }
 
 impl Error {
     pub(crate) fn not_an_executable(path: &Path, found: impl Into<String>) -> Self {
-        Error(Box::new(Kind::NotAnExecutable {
-            path: path.into(),
-            found: found.into(),
-        }))
+        Error(Box::new(Kind::NotAnExecutable { path: path.into(), found: found.into() }))
     }
 
     pub(crate) fn no_mpi(program: &Path, why: impl Into<String>) -> Self {
-        Error(Box::new(Kind::NoMpi {
-            program: program.into(),
-            why: why.into(),
-        }))
+        Error(Box::new(Kind::NoMpi { program: program.into(), why: why.into() }))
     }
 
     pub(crate) fn no_launcher(mpi: &Mpi, tried: Vec<(PathBuf, String)>) -> Self {
-        Error(Box::new(Kind::NoLauncher {
-            mpi: mpi.clone(),
-            tried,
-        }))
+        Error(Box::new(Kind::NoLauncher { mpi: mpi.clone(), tried }))
     }
 
     pub(crate) fn not_a_launcher(path: &Path, why: impl Into<String>) -> Self {
-        Error(Box::new(Kind::NotALauncher {
-            path: path.into(),
-            why: why.into(),
-        }))
+        Error(Box::new(Kind::NotALauncher { path: path.into(), why: why.into() }))
     }
 
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
-        Error(Box::new(Kind::Io {
-            doing: doing.into(),
-            source,
-        }))
+        Error(Box::new(Kind::Io { doing: doing.into(), source }))
     }
 
     /// The program is not linked to an MPI library, so that no launcher can be chosen for it.
@@ -95,11 +65,7 @@ impl fmt::Display for Error {
                 )
             }
             Kind::NoMpi { program, why } => {
-                write!(
-                    f,
-                    "`{}` is not linked to an MPI library: {why}",
-                    program.display()
-                )
+                write!(f, "`{}` is not linked to an MPI library: {why}", program.display())
             }
             Kind::NoLauncher { mpi, tried } => {
                 writeln!(
@@ -118,11 +84,7 @@ impl fmt::Display for Error {
                 write!(f, "{}", advice(mpi.family()))
             }
             Kind::NotALauncher { path, why } => {
-                write!(
-                    f,
-                    "`{}` is not a launcher of MPI programs: {why}",
-                    path.display()
-                )
+                write!(f, "`{}` is not a launcher of MPI programs: {why}", path.display())
             }
             Kind::Io { doing, source } => write!(f, "{doing}: {source}"),
         }

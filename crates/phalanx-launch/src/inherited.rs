@@ -76,13 +76,7 @@ mod tests {
 
     #[test]
     fn outside_a_job_all_parameters_stay() {
-        let names = [
-            "PATH",
-            "OMPI_MCA_btl",
-            "OMPI_MCA_orte_tmpdir_base",
-            "OMPI_CC",
-            "PMIX_MCA_x",
-        ];
+        let names = ["PATH", "OMPI_MCA_btl", "OMPI_MCA_orte_tmpdir_base", "OMPI_CC", "PMIX_MCA_x"];
         assert_eq!(removed(&names), Vec::<String>::new());
     }
 
@@ -100,25 +94,14 @@ mod tests {
         ];
         assert_eq!(
             removed(&names),
-            [
-                "OMPI_COMM_WORLD_SIZE",
-                "OMPI_MCA_ess",
-                "OMPI_MCA_orte_hnp_uri",
-                "PMIX_NAMESPACE"
-            ]
+            ["OMPI_COMM_WORLD_SIZE", "OMPI_MCA_ess", "OMPI_MCA_orte_hnp_uri", "PMIX_NAMESPACE"]
         );
     }
 
     #[test]
     fn inside_a_hydra_job_its_traces_go() {
-        let names = [
-            "PMI_RANK",
-            "PMI_FD",
-            "PMI_SIZE",
-            "MPI_LOCALNRANKS",
-            "HYDI_CONTROL_FD",
-            "HOME",
-        ];
+        let names =
+            ["PMI_RANK", "PMI_FD", "PMI_SIZE", "MPI_LOCALNRANKS", "HYDI_CONTROL_FD", "HOME"];
         assert_eq!(removed(&names).len(), 5);
     }
 }

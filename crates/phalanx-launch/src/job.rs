@@ -87,8 +87,7 @@ impl Job {
         mut self,
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Job {
-        self.launcher_arguments
-            .extend(arguments.into_iter().map(Into::into));
+        self.launcher_arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
@@ -150,12 +149,7 @@ impl Job {
             }
         };
         let mut settings = settings::decide(&launcher, self.ranks, self.shared, &machine);
-        settings.retain(|setting| {
-            !self
-                .environment
-                .iter()
-                .any(|(name, _)| name == setting.name)
-        });
+        settings.retain(|setting| !self.environment.iter().any(|(name, _)| name == setting.name));
         Ok(Plan {
             settings,
             removed: inherited::to_remove(&machine.environment),
@@ -176,10 +170,7 @@ impl Job {
                 eprintln!("phalanx: set {setting}");
             }
         }
-        let tokens = self
-            .shared
-            .then(|| CoreTokens::acquire(self.ranks))
-            .transpose()?;
+        let tokens = self.shared.then(|| CoreTokens::acquire(self.ranks)).transpose()?;
         let marker = Marker::new();
         let command = self.command(&plan, &marker);
         RunningJob::start(command, &plan.launcher, marker, tokens, self.timeout)
@@ -212,19 +203,12 @@ impl Job {
                 command.arg("-x").arg(name);
             }
         }
-        command
-            .arg("-n")
-            .arg(self.ranks.to_string())
-            .arg(&self.program)
-            .args(&self.arguments);
+        command.arg("-n").arg(self.ranks.to_string()).arg(&self.program).args(&self.arguments);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
         if self.output == Output::Capture {
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         }
         command
     }
@@ -307,12 +291,10 @@ impl RunningJob {
             })
             .map_err(|error| Error::io("cannot start a thread", error))?;
         let started = Instant::now();
-        let (pid, (stdout, stderr)) = birth
-            .recv()
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
-            .map_err(|error| {
-                Error::io(format!("cannot run {}", launcher.path().display()), error)
-            })?;
+        let (pid, (stdout, stderr)) =
+            birth.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())).map_err(
+                |error| Error::io(format!("cannot run {}", launcher.path().display()), error),
+            )?;
         Ok(RunningJob {
             tree: Tree::new(Process::with_pid(pid), marker),
             launcher: pid,
@@ -335,20 +317,14 @@ impl RunningJob {
 
     /// Process numbers of all living processes of the job, the launcher's included.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.tree
-            .members()
-            .iter()
-            .map(|process| process.pid)
-            .collect()
+        self.tree.members().iter().map(|process| process.pid).collect()
     }
 
     /// Waits until the launcher ends (`true`) or the time is up (`false`). In the second case the
     /// job is still running: look at it, then call [`finish`](Self::finish).
     pub fn wait(&mut self) -> bool {
         let exit = match self.timeout {
-            Some(timeout) => self
-                .exit
-                .recv_timeout(timeout.saturating_sub(self.started.elapsed())),
+            Some(timeout) => self.exit.recv_timeout(timeout.saturating_sub(self.started.elapsed())),
             None => self.exit.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match exit {
@@ -449,10 +425,7 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 fn resolve(program: &Path) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let is_bare = program.components().count() == 1 && !program.exists();
-    if let Some(found) = is_bare
-        .then(|| on_path(program.as_os_str(), &path))
-        .flatten()
-    {
+    if let Some(found) = is_bare.then(|| on_path(program.as_os_str(), &path)).flatten() {
         return found;
     }
     // The launcher may run it from another folder.
@@ -460,7 +433,5 @@ fn resolve(program: &Path) -> PathBuf {
 }
 
 fn on_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
-    env::split_paths(path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    env::split_paths(path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

@@ -79,11 +79,7 @@ impl Launcher {
         let text = String::from_utf8_lossy(&output.stdout);
         let (family, version) =
             parse_version(&text).ok_or("its --version names no MPI that is known here")?;
-        Ok(Launcher {
-            path: path.to_owned(),
-            family,
-            version,
-        })
+        Ok(Launcher { path: path.to_owned(), family, version })
     }
 
     /// Where it is.
@@ -103,20 +99,12 @@ impl Launcher {
 
     /// First number of the version, 0 when it cannot be read.
     pub fn major(&self) -> u32 {
-        self.version
-            .split('.')
-            .next()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0)
+        self.version.split('.').next().and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(family: Family, version: &str) -> Launcher {
-        Launcher {
-            path: "mpiexec".into(),
-            family,
-            version: version.into(),
-        }
+        Launcher { path: "mpiexec".into(), family, version: version.into() }
     }
 }
 
@@ -135,20 +123,8 @@ fn suits(launcher: Family, library: Family) -> bool {
 /// families share /usr/bin, plain `mpiexec` is whichever the administrator prefers.
 fn names(family: Family) -> &'static [&'static str] {
     match family {
-        Family::OpenMpi => &[
-            "mpiexec.openmpi",
-            "mpirun.openmpi",
-            "mpiexec",
-            "mpirun",
-            "orterun",
-        ],
-        Family::Mpich => &[
-            "mpiexec.mpich",
-            "mpiexec.hydra",
-            "mpirun.mpich",
-            "mpiexec",
-            "mpirun",
-        ],
+        Family::OpenMpi => &["mpiexec.openmpi", "mpirun.openmpi", "mpiexec", "mpirun", "orterun"],
+        Family::Mpich => &["mpiexec.mpich", "mpiexec.hydra", "mpirun.mpich", "mpiexec", "mpirun"],
         Family::IntelMpi => &["mpiexec.hydra", "mpiexec", "mpirun"],
     }
 }
@@ -178,10 +154,7 @@ fn parse_version(text: &str) -> Option<(Family, String)> {
     if text.contains("Intel(R) MPI Library") {
         let version = number_after(text, "Version ")?;
         Some((Family::IntelMpi, version))
-    } else if ["OpenRTE", "Open MPI", "PRRTE"]
-        .iter()
-        .any(|mark| first.contains(mark))
-    {
+    } else if ["OpenRTE", "Open MPI", "PRRTE"].iter().any(|mark| first.contains(mark)) {
         Some((Family::OpenMpi, number_after(first, ") ")?))
     } else if text.contains("HYDRA build details") {
         Some((Family::Mpich, number_after(text, "Version:")?))
@@ -192,9 +165,7 @@ fn parse_version(text: &str) -> Option<(Family, String)> {
 
 fn number_after(text: &str, mark: &str) -> Option<String> {
     let rest = text.split_once(mark)?.1.trim_start();
-    let end = rest
-        .find(|c: char| c.is_whitespace() || c == ',')
-        .unwrap_or(rest.len());
+    let end = rest.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(rest.len());
     (end > 0).then(|| rest[..end].to_owned())
 }
 
@@ -213,14 +184,8 @@ mod tests {
             read("mpiexec (OpenRTE) 4.1.4\n\nReport bugs to http://www.open-mpi.org/"),
             is(Family::OpenMpi, "4.1.4")
         );
-        assert_eq!(
-            read("mpiexec (Open MPI) 5.0.11\n"),
-            is(Family::OpenMpi, "5.0.11")
-        );
-        assert_eq!(
-            read("prterun (PRRTE) 3.0.11\n"),
-            is(Family::OpenMpi, "3.0.11")
-        );
+        assert_eq!(read("mpiexec (Open MPI) 5.0.11\n"), is(Family::OpenMpi, "5.0.11"));
+        assert_eq!(read("prterun (PRRTE) 3.0.11\n"), is(Family::OpenMpi, "3.0.11"));
         assert_eq!(
             read("HYDRA build details:\n    Version:                                 5.0.2\n"),
             is(Family::Mpich, "5.0.2")
@@ -249,10 +214,7 @@ mod tests {
         let library = folder.join("opt/lib/libmpi.so.40");
         let mpi = Mpi::for_test(Family::OpenMpi, library.to_str().unwrap());
         let found = candidates(&mpi, folder.join("path").as_os_str());
-        let ours: Vec<_> = found
-            .iter()
-            .filter(|path| path.starts_with(&folder))
-            .collect();
+        let ours: Vec<_> = found.iter().filter(|path| path.starts_with(&folder)).collect();
         assert_eq!(ours, [&inner, &outer]);
         fs::remove_dir_all(folder).unwrap();
     }
@@ -260,18 +222,11 @@ mod tests {
     #[test]
     fn a_missing_launcher_is_an_error_that_says_what_to_install() {
         let mpi = Mpi::for_test(Family::OpenMpi, "/opt/x/lib/libmpi.so.40");
-        let tried = vec![(
-            "/usr/bin/mpiexec".into(),
-            "it belongs to MPICH 4.0.2".into(),
-        )];
+        let tried = vec![("/usr/bin/mpiexec".into(), "it belongs to MPICH 4.0.2".into())];
         let error = Error::no_launcher(&mpi, tried);
         assert!(error.is_no_launcher());
         let text = error.to_string();
-        for part in [
-            "/opt/x/lib/libmpi.so.40",
-            "it belongs to MPICH 4.0.2",
-            "apt install",
-        ] {
+        for part in ["/opt/x/lib/libmpi.so.40", "it belongs to MPICH 4.0.2", "apt install"] {
             assert!(text.contains(part), "{text}");
         }
     }

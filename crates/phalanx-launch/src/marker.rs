@@ -29,11 +29,8 @@ impl Marker {
             hasher.write_u64(salt);
             hasher.finish()
         };
-        let id = format!(
-            "{:08x}{:016x}",
-            std::process::id(),
-            random(0) ^ random(1).rotate_left(32)
-        );
+        let id =
+            format!("{:08x}{:016x}", std::process::id(), random(0) ^ random(1).rotate_left(32));
         let value = match outer {
             Some(outer) => format!("{outer}/{id}"),
             None => id.clone(),
@@ -58,8 +55,7 @@ impl Marker {
                 .strip_prefix(JOB_VARIABLE.as_bytes())
                 .and_then(|rest| rest.strip_prefix(b"="))
                 .is_some_and(|jobs| {
-                    jobs.split(|byte| *byte == b'/')
-                        .any(|job| job == self.id.as_bytes())
+                    jobs.split(|byte| *byte == b'/').any(|job| job == self.id.as_bytes())
                 })
         })
     }

@@ -65,11 +65,7 @@ impl Mpi {
         libraries.into_iter().find_map(|named| {
             let family = family_of(&named)?;
             let library = fs::canonicalize(&named).unwrap_or_else(|_| named.clone());
-            Some(Mpi {
-                family,
-                library,
-                named,
-            })
+            Some(Mpi { family, library, named })
         })
     }
 
@@ -101,11 +97,7 @@ impl Mpi {
 
     #[cfg(test)]
     pub(crate) fn for_test(family: Family, library: &str) -> Mpi {
-        Mpi {
-            family,
-            library: library.into(),
-            named: library.into(),
-        }
+        Mpi { family, library: library.into(), named: library.into() }
     }
 }
 
@@ -128,11 +120,7 @@ fn mapped_files(maps: &str) -> Vec<PathBuf> {
 fn family_of(library: &Path) -> Option<Family> {
     let name = library.file_name()?.to_str()?;
     let (stem, version) = name.split_once(".so").unwrap_or((name, ""));
-    let major: u32 = version
-        .split('.')
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
+    let major: u32 = version.split('.').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     match stem {
         "libmpich" | "libmpi_cray" => Some(Family::Mpich),
         "libmpi_ibm" => Some(Family::OpenMpi),
@@ -157,10 +145,7 @@ fn family_by_contents(library: &Path) -> Option<Family> {
         return Some(*family);
     }
     let path = real.to_string_lossy().to_lowercase();
-    if ["/intel", "oneapi", "/impi"]
-        .iter()
-        .any(|part| path.contains(part))
-    {
+    if ["/intel", "oneapi", "/impi"].iter().any(|part| path.contains(part)) {
         return Some(Family::IntelMpi);
     }
     path.contains("libmpi.so.12").then_some(Family::Mpich)
@@ -196,19 +181,10 @@ mod tests {
     fn the_family_is_in_the_name_where_the_name_is_clear() {
         let family = |name: &str| family_of(Path::new(name));
         assert_eq!(family("/usr/lib/libmpi.so.40"), Some(Family::OpenMpi));
-        assert_eq!(
-            family("/usr/lib/openmpi/lib/libmpi.so.40.30.4"),
-            Some(Family::OpenMpi)
-        );
+        assert_eq!(family("/usr/lib/openmpi/lib/libmpi.so.40.30.4"), Some(Family::OpenMpi));
         assert_eq!(family("/usr/lib/libmpich.so.12"), Some(Family::Mpich));
-        assert_eq!(
-            family("/opt/cray/lib/libmpi_cray.so.12"),
-            Some(Family::Mpich)
-        );
-        assert_eq!(
-            family("/opt/cray/lib/libmpi_gnu_123.so.12"),
-            Some(Family::Mpich)
-        );
+        assert_eq!(family("/opt/cray/lib/libmpi_cray.so.12"), Some(Family::Mpich));
+        assert_eq!(family("/opt/cray/lib/libmpi_gnu_123.so.12"), Some(Family::Mpich));
         assert_eq!(family("/usr/lib/libmpi_mpifh.so.40"), None);
         assert_eq!(family("/usr/lib/libmpi_cxx.so.40"), None);
         assert_eq!(family("/usr/lib/libmpicxx.so.12"), None);
@@ -240,13 +216,7 @@ mod tests {
              7f2-7f3 rw-p 00000000 00:00 0 [heap]\n\
              7f3-7f4 rw-p 00000000 08:01 13 /a b/libx.so (deleted)\n",
         );
-        assert_eq!(
-            files,
-            [
-                Path::new("/usr/lib/libmpi.so.40"),
-                Path::new("/a b/libx.so")
-            ]
-        );
+        assert_eq!(files, [Path::new("/usr/lib/libmpi.so.40"), Path::new("/a b/libx.so")]);
     }
 
     #[test]
@@ -263,9 +233,6 @@ mod tests {
         let error = Mpi::of_current_process().unwrap_err();
         assert!(error.is_no_mpi());
         let error = Mpi::of_executable(std::env::current_exe().unwrap()).unwrap_err();
-        assert!(
-            error.to_string().contains("not linked to an MPI library"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("not linked to an MPI library"), "{error}");
     }
 }

@@ -72,10 +72,7 @@ impl Environment {
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
         Environment(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
+            variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         )
     }
 }
@@ -168,21 +165,13 @@ fn mpich(machine: &Machine) -> Vec<Setting> {
     if machine.cross_memory {
         return Vec::new();
     }
-    vec![Setting {
-        name: "MPIR_CVAR_CH4_CMA_ENABLE",
-        value: "0",
-        why: NO_CROSS_MEMORY.into(),
-    }]
+    vec![Setting { name: "MPIR_CVAR_CH4_CMA_ENABLE", value: "0", why: NO_CROSS_MEMORY.into() }]
 }
 
 fn intel_mpi(ranks: usize, shared: bool, machine: &Machine) -> Vec<Setting> {
     let mut settings = Vec::new();
     if shared {
-        settings.push(Setting {
-            name: "I_MPI_PIN",
-            value: "0",
-            why: SHARED.into(),
-        });
+        settings.push(Setting { name: "I_MPI_PIN", value: "0", why: SHARED.into() });
     }
     if ranks > machine.cores {
         settings.push(Setting {
@@ -231,10 +220,7 @@ mod tests {
 
     #[test]
     fn root_and_oversubscription_are_allowed_for_each_open_mpi_in_its_own_way() {
-        let machine = Machine {
-            root: true,
-            ..machine(&[])
-        };
+        let machine = Machine { root: true, ..machine(&[]) };
         let four = decide(&open_mpi("4.1.4"), 4, false, &machine);
         assert_eq!(
             names(&four),
@@ -244,18 +230,11 @@ mod tests {
                 "OMPI_MCA_rmaps_base_oversubscribe"
             ]
         );
-        assert!(
-            four[2].to_string().contains("4 ranks share 2 cores"),
-            "{}",
-            four[2]
-        );
+        assert!(four[2].to_string().contains("4 ranks share 2 cores"), "{}", four[2]);
         let five = decide(&open_mpi("5.0.11"), 4, true, &machine);
         assert_eq!(
             names(&five)[2..],
-            [
-                "PRTE_MCA_rmaps_default_mapping_policy",
-                "PRTE_MCA_hwloc_default_binding_policy"
-            ]
+            ["PRTE_MCA_rmaps_default_mapping_policy", "PRTE_MCA_hwloc_default_binding_policy"]
         );
     }
 
@@ -263,10 +242,7 @@ mod tests {
     fn what_the_user_set_is_left_alone() {
         let machine = Machine {
             root: true,
-            ..machine(&[
-                "OMPI_MCA_rmaps_base_oversubscribe",
-                "OMPI_MCA_hwloc_base_binding_policy",
-            ])
+            ..machine(&["OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_hwloc_base_binding_policy"])
         };
         assert_eq!(
             names(&decide(&open_mpi("4.1.4"), 4, true, &machine)),
@@ -276,46 +252,23 @@ mod tests {
 
     #[test]
     fn under_a_batch_system_nothing_is_set() {
-        let machine = Machine {
-            root: true,
-            ..machine(&["SLURM_JOB_ID"])
-        };
+        let machine = Machine { root: true, ..machine(&["SLURM_JOB_ID"]) };
         assert!(decide(&open_mpi("4.1.4"), 64, true, &machine).is_empty());
     }
 
     #[test]
     fn hydra_needs_nothing_and_intel_is_not_to_pin_tests() {
-        let machine = Machine {
-            root: true,
-            ..machine(&[])
-        };
-        assert!(
-            decide(
-                &Launcher::for_test(Family::Mpich, "5.0.2"),
-                4,
-                true,
-                &machine
-            )
-            .is_empty()
-        );
+        let machine = Machine { root: true, ..machine(&[]) };
+        assert!(decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 4, true, &machine).is_empty());
         let intel = Launcher::for_test(Family::IntelMpi, "2021.19");
-        assert_eq!(
-            names(&decide(&intel, 4, true, &machine)),
-            ["I_MPI_PIN", "I_MPI_WAIT_MODE"]
-        );
+        assert_eq!(names(&decide(&intel, 4, true, &machine)), ["I_MPI_PIN", "I_MPI_WAIT_MODE"]);
     }
 
     #[test]
     fn a_container_without_cross_memory_copies_another_way() {
-        let machine = Machine {
-            cross_memory: false,
-            ..machine(&[])
-        };
+        let machine = Machine { cross_memory: false, ..machine(&[]) };
         let settings = decide(&open_mpi("4.1.4"), 2, false, &machine);
-        assert_eq!(
-            names(&settings),
-            ["OMPI_MCA_btl_vader_single_copy_mechanism"]
-        );
+        assert_eq!(names(&settings), ["OMPI_MCA_btl_vader_single_copy_mechanism"]);
         let settings = decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 2, false, &machine);
         assert_eq!(names(&settings), ["MPIR_CVAR_CH4_CMA_ENABLE"]);
     }

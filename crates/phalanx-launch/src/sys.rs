@@ -43,14 +43,8 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
 pub(crate) fn cross_memory_allowed() -> bool {
     let source = [0u8; 1];
     let mut target = [0u8; 1];
-    let remote = libc::iovec {
-        iov_base: source.as_ptr() as *mut _,
-        iov_len: 1,
-    };
-    let local = libc::iovec {
-        iov_base: target.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
+    let remote = libc::iovec { iov_base: source.as_ptr() as *mut _, iov_len: 1 };
+    let local = libc::iovec { iov_base: target.as_mut_ptr().cast(), iov_len: 1 };
     // SAFETY: both vectors describe one byte that is alive during the call; the remote one is only
     // read.
     let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
@@ -58,11 +52,7 @@ pub(crate) fn cross_memory_allowed() -> bool {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -33,12 +33,9 @@ impl CoreTokens {
             return Ok(CoreTokens { held: Vec::new() });
         }
         let folder = env::temp_dir().join(format!("phalanx-cores-{}", sys::effective_user()));
-        Pool {
-            folder,
-            cores: cores(),
-        }
-        .acquire(ranks)
-        .map_err(|error| Error::io("cannot share the cores with other jobs", error))
+        Pool { folder, cores: cores() }
+            .acquire(ranks)
+            .map_err(|error| Error::io("cannot share the cores with other jobs", error))
     }
 
     /// Number of cores that this job may keep busy.
@@ -99,11 +96,7 @@ fn private_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
 #[cfg(test)]
@@ -152,10 +145,7 @@ mod tests {
         let pool = pool("link", 1);
         std::os::unix::fs::symlink("/tmp", &pool.folder).unwrap();
         let error = pool.acquire(1).unwrap_err();
-        assert!(
-            error.to_string().contains("belongs to somebody else"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("belongs to somebody else"), "{error}");
         fs::remove_file(&pool.folder).unwrap();
     }
 }

@@ -48,10 +48,7 @@ fn parse_stat(pid: u32, text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     Some(Stat {
-        process: Process {
-            pid,
-            start: fields.get(19)?.parse().ok()?,
-        },
+        process: Process { pid, start: fields.get(19)?.parse().ok()? },
         parent: fields.get(1)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X"),
     })
@@ -151,10 +148,7 @@ impl Tree {
         loop {
             let left = self.members();
             if left.is_empty() || Instant::now() >= deadline {
-                return (
-                    asked.len(),
-                    left.iter().map(|process| process.pid).collect(),
-                );
+                return (asked.len(), left.iter().map(|process| process.pid).collect());
             }
             for process in left {
                 process.signal(sys::SIGKILL);
@@ -193,10 +187,7 @@ mod tests {
     fn odd_names_do_not_confuse_the_reader_of_stat() {
         let text = "12 (a) b (c) S 7 12 12 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 1 1";
         let stat = parse_stat(12, text).unwrap();
-        assert_eq!(
-            (stat.parent, stat.process.start, stat.zombie),
-            (7, 4242, false)
-        );
+        assert_eq!((stat.parent, stat.process.start, stat.zombie), (7, 4242, false));
     }
 
     #[test]

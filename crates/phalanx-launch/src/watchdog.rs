@@ -16,12 +16,7 @@ pub(crate) struct Watchdog(Child);
 impl Watchdog {
     pub(crate) fn start(marker: &Marker) -> io::Result<Watchdog> {
         Command::new("sh")
-            .args([
-                "-c",
-                include_str!("watchdog.sh"),
-                "phalanx-watchdog",
-                marker.id(),
-            ])
+            .args(["-c", include_str!("watchdog.sh"), "phalanx-watchdog", marker.id()])
             .env_remove(JOB_VARIABLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

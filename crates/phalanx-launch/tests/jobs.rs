@@ -35,15 +35,10 @@ fn hello() -> Option<&'static Path> {
         let source = folder.join(format!("{}.c", std::process::id()));
         let (made, program) = (source.with_extension("made"), folder.join("hello"));
         fs::write(&source, HELLO).unwrap();
-        let status = Command::new(compiler)
-            .arg(&source)
-            .arg("-o")
-            .arg(&made)
-            .status();
+        let status = Command::new(compiler).arg(&source).arg("-o").arg(&made).status();
         fs::remove_file(source).unwrap();
         let done = status.is_ok_and(|status| status.success());
-        done.then(|| fs::rename(made, &program).unwrap())
-            .map(|()| program)
+        done.then(|| fs::rename(made, &program).unwrap()).map(|()| program)
     });
     if program.is_none() {
         eprintln!("skipped: no working mpicc");
@@ -61,10 +56,8 @@ fn shell(script: &str) -> Option<Job> {
 }
 
 fn lines(finished: &Finished) -> Vec<String> {
-    let mut lines: Vec<String> = String::from_utf8_lossy(&finished.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let mut lines: Vec<String> =
+        String::from_utf8_lossy(&finished.stdout).lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }
@@ -92,12 +85,8 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 #[test]
 fn a_program_is_started_by_the_launcher_of_its_own_mpi() {
     let Some(program) = hello() else { return };
-    let finished = Job::new(program)
-        .ranks(4)
-        .output(Output::Capture)
-        .share_cores(true)
-        .run()
-        .unwrap();
+    let finished =
+        Job::new(program).ranks(4).output(Output::Capture).share_cores(true).run().unwrap();
     assert!(finished.success(), "{finished:?}");
     assert_eq!(
         lines(&finished),
@@ -113,10 +102,7 @@ fn variables_reach_every_rank_and_exit_codes_come_back() {
     };
     let finished = job.ranks(2).env("PHALANX_X", "a b").run().unwrap();
     assert_eq!(finished.status.unwrap().code(), Some(7));
-    assert!(
-        lines(&finished).contains(&"got a b".to_owned()),
-        "{finished:?}"
-    );
+    assert!(lines(&finished).contains(&"got a b".to_owned()), "{finished:?}");
 }
 
 #[test]
@@ -142,11 +128,7 @@ fn a_time_out_ends_the_whole_tree_of_the_job_and_nothing_else() {
     let script = "setsid sleep 302.5 & env -i sleep 302.5 & trap '' TERM; sleep 302.5; sleep 302.5";
     let Some(job) = shell(script) else { return };
     let mut bystander = Command::new("sleep").arg("301.5").spawn().unwrap();
-    let mut running = job
-        .ranks(2)
-        .timeout(Duration::from_secs(2))
-        .start()
-        .unwrap();
+    let mut running = job.ranks(2).timeout(Duration::from_secs(2)).start().unwrap();
     wait_for("the ranks", || processes_with("302.5") >= 6);
     assert!(!running.wait());
     let finished = running.finish();
@@ -177,10 +159,7 @@ fn ranks_orphaned_by_the_death_of_their_launcher_are_ended() {
     };
     let mut running = job.ranks(2).start().unwrap();
     wait_for("the ranks", || processes_with("304.5") >= 2);
-    Command::new("kill")
-        .args(["-9", &running.launcher_id().to_string()])
-        .status()
-        .unwrap();
+    Command::new("kill").args(["-9", &running.launcher_id().to_string()]).status().unwrap();
     assert!(running.wait());
     assert!(!running.finish().success());
     assert_eq!(processes_with("304.5"), 0);
@@ -205,12 +184,8 @@ fn a_job_does_not_outlive_the_process_that_started_it() {
     wait_for("the end of the ranks", || processes_with("305.5") == 0);
 }
 
-const HELPER_ARGUMENTS: [&str; 4] = [
-    "--exact",
-    "helper_that_starts_a_job_of_two_ranks",
-    "--ignored",
-    "--nocapture",
-];
+const HELPER_ARGUMENTS: [&str; 4] =
+    ["--exact", "helper_that_starts_a_job_of_two_ranks", "--ignored", "--nocapture"];
 
 #[test]
 #[ignore = "started by other tests as a process of its own"]

@@ -47,10 +47,9 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
 
 fn fields(input: &DeriveInput) -> Result<&Fields> {
     match &input.data {
-        Data::Struct(data) if data.fields.is_empty() => Err(Error::new_spanned(
-            &input.ident,
-            "a struct without fields has no bytes to send",
-        )),
+        Data::Struct(data) if data.fields.is_empty() => {
+            Err(Error::new_spanned(&input.ident, "a struct without fields has no bytes to send"))
+        }
         Data::Struct(data) => Ok(&data.fields),
         Data::Enum(data) => Err(Error::new_spanned(
             data.enum_token,
@@ -78,11 +77,7 @@ fn refuse_generics(input: &DeriveInput) -> Result<()> {
 }
 
 fn require_fixed_layout(input: &DeriveInput) -> Result<()> {
-    for attribute in input
-        .attrs
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("repr"))
-    {
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("repr")) {
         let words = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
         let fixed = |word: &Meta| word.path().is_ident("C") || word.path().is_ident("transparent");
         if words.iter().any(fixed) {
@@ -110,11 +105,9 @@ mod tests {
             struct Particle { x: f64, id: [u32; 2] }
         };
         let text = expand(item).unwrap().to_string();
-        for part in [
-            "Field :: new :: < f64 >",
-            "offset_of ! (Particle , id)",
-            "size_of :: < [u32 ; 2] >",
-        ] {
+        for part in
+            ["Field :: new :: < f64 >", "offset_of ! (Particle , id)", "size_of :: < [u32 ; 2] >"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         let text = expand(quote!(

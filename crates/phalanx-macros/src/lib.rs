@@ -106,7 +106,5 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// serde value.
 #[proc_macro_derive(Element)]
 pub fn element(item: TokenStream) -> TokenStream {
-    element::expand(item.into())
-        .unwrap_or_else(|error| error.into_compile_error())
-        .into()
+    element::expand(item.into()).unwrap_or_else(|error| error.into_compile_error()).into()
 }

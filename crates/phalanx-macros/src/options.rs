@@ -74,11 +74,7 @@ impl TestOptions {
 fn threads(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
     const ADVICE: &str = "expected \"single\", \"funneled\", \"serialized\" or \"multiple\"";
     let expression: Expr = meta.value()?.parse()?;
-    let Expr::Lit(ExprLit {
-        lit: Lit::Str(level),
-        ..
-    }) = &expression
-    else {
+    let Expr::Lit(ExprLit { lit: Lit::Str(level), .. }) = &expression else {
         return Err(Error::new_spanned(expression, ADVICE));
     };
     Ok(match level.value().as_str() {
@@ -98,20 +94,12 @@ fn ranks(expression: &Expr) -> Result<Vec<usize>> {
             for element in &array.elems {
                 let count = number_of_ranks(element)?;
                 if counts.contains(&count) {
-                    return Err(Error::new_spanned(
-                        element,
-                        "this number of ranks is there twice",
-                    ));
+                    return Err(Error::new_spanned(element, "this number of ranks is there twice"));
                 }
                 counts.push(count);
             }
         }
-        Expr::Range(ExprRange {
-            start: Some(start),
-            limits,
-            end: Some(end),
-            ..
-        }) => {
+        Expr::Range(ExprRange { start: Some(start), limits, end: Some(end), .. }) => {
             let first = number_of_ranks(start)?;
             let last = number_of_ranks(end)?;
             match limits {
@@ -122,20 +110,13 @@ fn ranks(expression: &Expr) -> Result<Vec<usize>> {
         _ => counts.push(number_of_ranks(expression)?),
     }
     if counts.is_empty() {
-        return Err(Error::new_spanned(
-            expression,
-            "a test runs on at least one number of ranks",
-        ));
+        return Err(Error::new_spanned(expression, "a test runs on at least one number of ranks"));
     }
     Ok(counts)
 }
 
 fn number_of_ranks(expression: &Expr) -> Result<usize> {
-    let Expr::Lit(ExprLit {
-        lit: Lit::Int(number),
-        ..
-    }) = expression
-    else {
+    let Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) = expression else {
         return Err(Error::new_spanned(
             expression,
             "expected numbers of ranks, written out because each names a test: `3`, `[1, 2, 4]` \
@@ -153,16 +134,10 @@ fn timeout(expression: &Expr) -> Result<Duration> {
         let advice = "expected a time with its unit: \"500ms\", \"30s\" or \"2m\"";
         Error::new(expression.span(), advice)
     };
-    let Expr::Lit(ExprLit {
-        lit: Lit::Str(text),
-        ..
-    }) = expression
-    else {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = expression else {
         return Err(wrong());
     };
-    parse_duration(&text.value())
-        .filter(|time| !time.is_zero())
-        .ok_or_else(wrong)
+    parse_duration(&text.value()).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -181,10 +156,7 @@ fn environment(meta: &ParseNestedMeta<'_>) -> Result<Vec<(String, LitStr)>> {
     let content;
     syn::parenthesized!(content in meta.input);
     let variables = Punctuated::<Variable, Token![,]>::parse_terminated(&content)?;
-    Ok(variables
-        .into_iter()
-        .map(|variable| (variable.name, variable.value))
-        .collect())
+    Ok(variables.into_iter().map(|variable| (variable.name, variable.value)).collect())
 }
 
 struct Variable {
@@ -200,10 +172,7 @@ impl Parse for Variable {
             input.parse::<Ident>()?.to_string()
         };
         input.parse::<Token![=]>()?;
-        Ok(Variable {
-            name,
-            value: input.parse()?,
-        })
+        Ok(Variable { name, value: input.parse()? })
     }
 }
 
@@ -245,11 +214,7 @@ mod tests {
     #[test]
     fn variables_are_named_by_a_text_or_a_word() {
         let options = options(r#"env("A" = "b", C = "d")"#).unwrap();
-        let names: Vec<_> = options
-            .environment
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let names: Vec<_> = options.environment.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["A", "C"]);
     }
 

@@ -11,23 +11,12 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     signature::check(&function, "#[phalanx::test]")?;
     let attributes = Attributes::sort(std::mem::take(&mut function.attrs))?;
 
-    let TestOptions {
-        ranks,
-        timeout,
-        threads,
-        environment,
-    } = options;
+    let TestOptions { ranks, timeout, threads, environment } = options;
     let milliseconds = timeout.as_millis() as u64;
-    let variables = environment
-        .iter()
-        .map(|(name, value)| quote!((#name, #value)));
+    let variables = environment.iter().map(|(name, value)| quote!((#name, #value)));
     let variables = quote!(&[#(#variables),*]);
     let name = &function.sig.ident;
-    let Attributes {
-        of_tests,
-        of_all,
-        of_function,
-    } = &attributes;
+    let Attributes { of_tests, of_all, of_function } = &attributes;
     let tests = ranks.iter().map(|count| {
         let test = format_ident!("ranks_{count}");
         let test_name = format!("::{test}");
@@ -73,11 +62,8 @@ struct Attributes {
 
 impl Attributes {
     fn sort(attributes: Vec<Attribute>) -> Result<Attributes> {
-        let mut sorted = Attributes {
-            of_tests: Vec::new(),
-            of_all: Vec::new(),
-            of_function: Vec::new(),
-        };
+        let mut sorted =
+            Attributes { of_tests: Vec::new(), of_all: Vec::new(), of_function: Vec::new() };
         for attribute in attributes {
             let path = attribute.path();
             if path.is_ident("test") {
@@ -110,10 +96,7 @@ mod tests {
     fn there_is_a_test_for_each_number_of_ranks() {
         let text = expand_text("ranks = [1, 4]", "fn sum(world: Comm) {}").unwrap();
         assert!(text.contains("mod sum"), "{text}");
-        assert!(
-            text.contains("fn ranks_1 ()") && text.contains("fn ranks_4 ()"),
-            "{text}"
-        );
+        assert!(text.contains("fn ranks_1 ()") && text.contains("fn ranks_4 ()"), "{text}");
         assert!(text.contains("\"::ranks_4\""), "{text}");
         assert!(!text.contains("fn ranks_2 ()"), "{text}");
     }
@@ -135,9 +118,6 @@ mod tests {
         let error = expand_text("", "#[test] fn sum(world: Comm) {}").unwrap_err();
         assert!(error.to_string().contains("remove this #[test]"), "{error}");
         let error = expand_text("", "fn sum() {}").unwrap_err();
-        assert!(
-            error.to_string().contains("write `fn sum(world: Comm)`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("write `fn sum(world: Comm)`"), "{error}");
     }
 }

@@ -121,12 +121,7 @@ fn processes_of(test: &str) -> Vec<(u32, String)> {
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| *pid != std::process::id())
-        .filter_map(|pid| {
-            Some((
-                pid,
-                fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?,
-            ))
-        })
+        .filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)))
         .filter(|(_, line)| line.contains(test))
         .collect()
 }
@@ -144,10 +139,7 @@ fn wait_until(what: &str, patience: u64, condition: impl Fn() -> bool) {
 fn wait_for_ranks(test: &str) {
     let ranks = || {
         let is_rank = |line: &str| !line.contains("\0-n\0") && line.contains("--include-ignored");
-        processes_of(test)
-            .iter()
-            .filter(|(_, line)| is_rank(line))
-            .count()
+        processes_of(test).iter().filter(|(_, line)| is_rank(line)).count()
     };
     wait_until("the ranks start", 60, || ranks() >= 3);
     // They are to be inside MPI when something happens to them.
@@ -193,10 +185,7 @@ fn the_report_leads_with_the_rank_that_panicked_and_shows_the_output_of_each() {
         ],
     );
     let position = |part| report.find(part).unwrap();
-    assert!(
-        position("output of rank 2") < position("output of rank 0"),
-        "{report}"
-    );
+    assert!(position("output of rank 2") < position("output of rank 0"), "{report}");
 }
 
 #[test]
@@ -209,69 +198,40 @@ fn an_error_of_a_rank_fails_the_test_with_its_text() {
 fn a_time_out_names_the_ranks_that_were_running_and_leaves_none() {
     let test = "meant::to_time_out::ranks_3";
     let report = report_of(test);
-    assert_contains(
-        &report,
-        &[
-            "timed out after 3s: rank",
-            "0",
-            "2 still running",
-            "hello from",
-        ],
-    );
+    assert_contains(&report, &["timed out after 3s: rank", "0", "2 still running", "hello from"]);
     assert_eq!(processes_of(test), []);
 }
 
 #[test]
 fn a_rank_that_is_killed_fails_the_test_and_is_named() {
     let report = report_of("meant::to_be_killed::ranks_3");
-    assert_contains(
-        &report,
-        &["rank 1 of 3 was killed", "was ended because rank 1 failed"],
-    );
+    assert_contains(&report, &["rank 1 of 3 was killed", "was ended because rank 1 failed"]);
 }
 
 #[test]
 fn a_rank_that_leaves_early_fails_the_test_even_with_exit_code_0() {
     let report = report_of("meant::to_leave_early::ranks_2");
-    assert_contains(
-        &report,
-        &["rank 1 of 2", "left the process before its test ended"],
-    );
+    assert_contains(&report, &["rank 1 of 2", "left the process before its test ended"]);
 }
 
 #[test]
 fn no_rank_outlives_a_test_process_that_is_killed() {
     let test = "meant::to_lose_its_parent::ranks_3";
-    let mut parent = start(test)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut parent = start(test).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for_ranks(test);
     parent.kill().unwrap();
     parent.wait().unwrap();
-    wait_until("all processes of the test end", 10, || {
-        processes_of(test).is_empty()
-    });
+    wait_until("all processes of the test end", 10, || processes_of(test).is_empty());
 }
 
 #[test]
 fn no_rank_outlives_a_launcher_that_is_killed() {
     let test = "meant::to_lose_its_launcher::ranks_3";
-    let parent = start(test)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let parent = start(test).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for_ranks(test);
-    let launcher = processes_of(test)
-        .into_iter()
-        .find(|(_, line)| line.contains("\0-n\0"));
+    let launcher = processes_of(test).into_iter().find(|(_, line)| line.contains("\0-n\0"));
     let (launcher, _) = launcher.unwrap();
-    Command::new("kill")
-        .args(["-9", &launcher.to_string()])
-        .status()
-        .unwrap();
+    Command::new("kill").args(["-9", &launcher.to_string()]).status().unwrap();
     let output = parent.wait_with_output().unwrap();
     assert!(!output.status.success());
     assert_eq!(processes_of(test), []);
@@ -279,28 +239,16 @@ fn no_rank_outlives_a_launcher_that_is_killed() {
 
 #[test]
 fn a_launcher_that_does_not_fit_fails_the_test_with_the_reason() {
-    let output = start("meant::to_panic::ranks_3")
-        .env("PHALANX_MPIEXEC", "/bin/true")
-        .output();
+    let output = start("meant::to_panic::ranks_3").env("PHALANX_MPIEXEC", "/bin/true").output();
     let text = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
-    assert_contains(
-        &text,
-        &[
-            "could not be started on 3 ranks",
-            "named in PHALANX_MPIEXEC",
-        ],
-    );
+    assert_contains(&text, &["could not be started on 3 ranks", "named in PHALANX_MPIEXEC"]);
 }
 
 #[test]
 fn a_program_can_run_a_part_of_itself_on_ranks() {
     let output = start("helper_of_on_ranks").output().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&text)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn directory() -> PathBuf {
 /// Creates the page. Called by one rank of a node, which tells the others the path.
 pub(crate) fn create(unique: u64) -> io::Result<PathBuf> {
     let path = directory().join(format!("phalanx-{}-{unique:016x}", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     file.set_len(PAGE as u64)?;
     map(&file)?;
     Ok(path)

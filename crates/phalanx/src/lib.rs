@@ -33,11 +33,10 @@ mod world;
 pub use collective::{AnyPayload, AnyPayloadMut, Blocks, PerRank};
 pub use phalanx_macros::{Element, main, test};
 
-pub use comm::{
-    Comm, Comparison, Dest, Group, Source, Status, any, from, tag_upper_bound, to,
-};
+pub use comm::{Comm, Comparison, Dest, Group, Source, Status, any, from, tag_upper_bound, to};
 pub use datatype::{
-    Buffer, BufferMut, Datatype, Element, Payload, PayloadMut, SingleElement, Strided, StridedMut, derive,
+    Buffer, BufferMut, Datatype, Element, Payload, PayloadMut, SingleElement, Strided, StridedMut,
+    derive,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Bincode, Codec, plain};
@@ -51,5 +50,3 @@ pub use world::{
     Outcome, Session, Threading, init, library_version, mpi_version, processor_name, run, run_with,
     self_, threading, world, wtime,
 };
-
-

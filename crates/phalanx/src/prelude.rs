@@ -1,7 +1,7 @@
 //! What most programs use: `use phalanx::prelude::*;`.
 
-pub use crate::{Comm, Element, Source, Status, any, from, op, to};
 pub use crate::{
-    BitAnd, BitOr, BitXor, Located, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc, Min, MinLoc, Product,
-    Sum,
+    BitAnd, BitOr, BitXor, Located, LogicalAnd, LogicalOr, LogicalXor, Max, MaxLoc, Min, MinLoc,
+    Product, Sum,
 };
+pub use crate::{Comm, Element, Source, Status, any, from, op, to};

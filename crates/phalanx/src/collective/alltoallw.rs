@@ -113,10 +113,7 @@ impl Comm {
     }
 }
 
-fn outgoing<'a>(
-    call: &Call<'_>,
-    views: impl Iterator<Item = Result<View<'a>>>,
-) -> Result<Blocks> {
+fn outgoing<'a>(call: &Call<'_>, views: impl Iterator<Item = Result<View<'a>>>) -> Result<Blocks> {
     let views = views.collect::<Result<Vec<_>>>()?;
     Blocks::new(call, views.iter().map(|view| (view.pointer, view.items, view.datatype)))
 }

@@ -44,7 +44,8 @@ pub(super) fn total(call: &Call<'_>, counts: &[usize]) -> Result<usize> {
 /// A length that the root has told, or the error of a rank that was told there is none.
 pub(super) fn told(call: &Call<'_>, length: u64) -> Result<usize> {
     if length == NO_LENGTH {
-        let detail = "the root could not divide what it has among the ranks; its own error says why";
+        let detail =
+            "the root could not divide what it has among the ranks; its own error says why";
         return Err(Error::new(ErrorKind::InvalidLength, call, detail));
     }
     Ok(length as usize)

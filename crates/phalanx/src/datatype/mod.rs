@@ -7,8 +7,8 @@ mod strided;
 
 pub use buffer::{Buffer, BufferMut, Payload, PayloadMut};
 pub(crate) use buffer::{view_of, view_of_mut, zeros};
-pub use element::{Element, SingleElement};
 pub(crate) use element::whole_element;
+pub use element::{Element, SingleElement};
 pub use strided::{Strided, StridedMut};
 
 pub use crate::raw::datatype::Datatype;

@@ -80,7 +80,11 @@ impl Prepared {
 
     /// The elements as this operation counts them: a closure sees whole elements.
     #[inline(always)]
-    pub(crate) fn view<'a, T: Element>(&self, call: &Call<'_>, elements: &'a [T]) -> Result<View<'a>> {
+    pub(crate) fn view<'a, T: Element>(
+        &self,
+        call: &Call<'_>,
+        elements: &'a [T],
+    ) -> Result<View<'a>> {
         let (items, datatype) = self.shape::<T>(elements.len(), call.location)?;
         // SAFETY: either way the items are exactly the elements of the slice.
         Ok(unsafe { View::new(elements.as_ptr().cast(), items, datatype) })

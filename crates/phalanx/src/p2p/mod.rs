@@ -8,5 +8,5 @@ mod sendrecv;
 
 pub use buffered::{attach_buffer, bsend_overhead, detach_buffer};
 pub use probe::Message;
-pub(crate) use recv::{discard, status_of};
 pub use recv::Received;
+pub(crate) use recv::{discard, status_of};

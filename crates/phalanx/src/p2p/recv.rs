@@ -6,8 +6,8 @@ use std::panic::Location;
 use crate::comm::{Comm, Source, Status};
 use crate::datatype::{Element, PayloadMut, SingleElement};
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::p2p::{self, Matched, RawStatus};
 use crate::raw::ViewMut;
+use crate::raw::p2p::{self, Matched, RawStatus};
 use crate::record::{Call, PROBE, RECV, RECV_INTO};
 
 impl Comm {
@@ -208,8 +208,7 @@ impl<T: SingleElement> Received for T {
         let envelope = from.envelope(call)?;
         let mut element = MaybeUninit::<T>::uninit();
         // SAFETY: the element is writable.
-        let view =
-            unsafe { ViewMut::new(element.as_mut_ptr().cast(), T::ITEMS, T::datatype()?.0) };
+        let view = unsafe { ViewMut::new(element.as_mut_ptr().cast(), T::ITEMS, T::datatype()?.0) };
         let mut raw = RawStatus::empty();
         p2p::recv(call, view, envelope, &mut raw)?;
         let status = status_of::<T>(call, &raw)?;

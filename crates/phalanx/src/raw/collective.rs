@@ -233,7 +233,12 @@ pub(crate) fn barrier(call: &Call<'_>, form: Form<'_>) -> Result<()> {
 }
 
 #[inline(always)]
-pub(crate) fn bcast(call: &Call<'_>, form: Form<'_>, buffer: ViewMut<'_>, root: usize) -> Result<()> {
+pub(crate) fn bcast(
+    call: &Call<'_>,
+    form: Form<'_>,
+    buffer: ViewMut<'_>,
+    root: usize,
+) -> Result<()> {
     let counted = buffer.counted(call)?;
     // SAFETY: the view lends `items` items.
     unsafe {
@@ -713,9 +718,7 @@ fn at_root<'a>(
 ) -> Result<ViewMut<'a>> {
     match (view, is_root(call, root)) {
         (Some(view), true) => Ok(view),
-        (None, true) => {
-            Err(invalid_length(call, format!("the root must give a {buffer} buffer")))
-        }
+        (None, true) => Err(invalid_length(call, format!("the root must give a {buffer} buffer"))),
         (_, false) => Ok(ViewMut::empty()),
     }
 }

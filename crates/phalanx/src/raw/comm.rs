@@ -167,11 +167,7 @@ fn comparison(call: &Call<'_>, answer: c_int) -> Result<Comparison> {
     )
 }
 
-pub(crate) fn compare(
-    call: &Call<'_>,
-    a: ffi::MPI_Comm,
-    b: ffi::MPI_Comm,
-) -> Result<Comparison> {
+pub(crate) fn compare(call: &Call<'_>, a: ffi::MPI_Comm, b: ffi::MPI_Comm) -> Result<Comparison> {
     let mut answer = 0;
     // SAFETY: both communicators are live, the result is writable.
     gate(call, || unsafe { ffi::MPI_Comm_compare(a, b, &mut answer) })?;
@@ -284,22 +280,12 @@ pub(crate) fn group_translate(
     let mut translated = vec![0; ranks.len()];
     // SAFETY: both arrays have `count` entries.
     gate(call, || unsafe {
-        ffi::MPI_Group_translate_ranks(
-            from.0,
-            count,
-            ranks.as_ptr(),
-            to.0,
-            translated.as_mut_ptr(),
-        )
+        ffi::MPI_Group_translate_ranks(from.0, count, ranks.as_ptr(), to.0, translated.as_mut_ptr())
     })?;
     Ok(translated.into_iter().map(|rank| usize::try_from(rank).ok()).collect())
 }
 
-pub(crate) fn group_compare(
-    call: &Call<'_>,
-    a: &RawGroup,
-    b: &RawGroup,
-) -> Result<Comparison> {
+pub(crate) fn group_compare(call: &Call<'_>, a: &RawGroup, b: &RawGroup) -> Result<Comparison> {
     let mut answer = 0;
     // SAFETY: both groups are live, the result is writable.
     gate(call, || unsafe { ffi::MPI_Group_compare(a.0, b.0, &mut answer) })?;

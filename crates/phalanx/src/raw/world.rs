@@ -62,7 +62,9 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
     for communicator in [comm::world(), comm::itself()] {
         comm::return_errors(&call, communicator)?;
     }
-    if granted < level {
+    // A guest that chose Single has one thread, which is what Funneled needs.
+    let enough = granted >= level || (!ours && level <= Threading::Funneled);
+    if !enough {
         return Err(Error::new(
             ErrorKind::Unsupported,
             &call,
@@ -97,8 +99,7 @@ pub(crate) fn finalize(location: &'static Location<'static>) -> Result<()> {
 
 /// Ends all processes of the world, if this thread may say so; ends this one in any case.
 pub(crate) fn abort(code: i32) -> ! {
-    if state::is_running() && (state::is_main_thread() || state::level() >= Threading::Serialized)
-    {
+    if state::is_running() && (state::is_main_thread() || state::level() >= Threading::Serialized) {
         let call = Call::local(&ABORT, Location::caller());
         crate::record::enter(&call);
         // SAFETY: MPI runs. If the function returns nevertheless, the exit below ends the process.

@@ -19,8 +19,8 @@ pub use future::block_on;
 pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
-pub(crate) use orphans::unfinished;
 pub(crate) use nonblocking::Receiving;
+pub(crate) use orphans::unfinished;
 pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;

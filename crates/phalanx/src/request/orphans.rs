@@ -61,7 +61,8 @@ pub(super) fn sweep() {
         return;
     }
     let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
-    let over: Vec<Entry> = orphans.extract_if(.., |(orphan, origin)| orphan.is_over(origin)).collect();
+    let over: Vec<Entry> =
+        orphans.extract_if(.., |(orphan, origin)| orphan.is_over(origin)).collect();
     COUNT.store(orphans.len(), Ordering::Relaxed);
     drop(orphans);
     // A closure of a mapped request may hold another request, which becomes an orphan here.

@@ -31,10 +31,7 @@ fn started() -> Option<(usize, &'static str)> {
 
 /// Whether this process is the one of its launcher that should speak.
 pub(super) fn is_first_process() -> bool {
-    LAUNCHERS
-        .iter()
-        .find_map(|&(_, rank, _)| number(rank))
-        .is_none_or(|rank| rank == 0)
+    LAUNCHERS.iter().find_map(|&(_, rank, _)| number(rank)).is_none_or(|rank| rank == 0)
 }
 
 fn is_allowed() -> bool {

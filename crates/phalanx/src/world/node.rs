@@ -58,7 +58,8 @@ fn agree_on_waiting(
     node: &Comm,
     location: &'static Location<'static>,
 ) -> Result<Policy> {
-    let cores: u32 = node.allreduce(&claim::core_mask(), BitOr)?.iter().map(|m| m.count_ones()).sum();
+    let cores: u32 =
+        node.allreduce(&claim::core_mask(), BitOr)?.iter().map(|m| m.count_ones()).sum();
     let crowded = cores > 0 && node.size() > cores as usize;
     let wanted = match env::var(WAIT).as_deref() {
         Ok("library") => Policy::Library,
