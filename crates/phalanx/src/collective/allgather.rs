@@ -31,7 +31,7 @@ impl Comm {
     pub fn allgather<B: Buffer + ?Sized>(&self, data: &B) -> Result<Vec<B::Element>> {
         let call = self.call(&ALLGATHER, Location::caller());
         let mut all = zeros(data.elements().len().saturating_mul(self.size()));
-        let send = Input::View(data.view()?);
+        let send = Input::View(view_of(data.elements())?);
         collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut all)?)?;
         Ok(all)
     }
@@ -59,7 +59,7 @@ impl Comm {
         buffer: &mut [B::Element],
     ) -> Result<()> {
         let call = self.call(&ALLGATHER, Location::caller());
-        let send = Input::View(data.view()?);
+        let send = Input::View(view_of(data.elements())?);
         collective::allgather(&call, Form::Blocking, send, view_of_mut(buffer)?)
     }
 
@@ -142,7 +142,7 @@ impl Comm {
         let call = self.call(&ALLGATHERV, Location::caller());
         one_for_each(&call, counts, buffer.len())?;
         let layout = OwnedLayout::of::<B::Element>(&call, counts)?;
-        let (send, recv) = (Input::View(data.view()?), view_of_mut(buffer)?);
+        let (send, recv) = (Input::View(view_of(data.elements())?), view_of_mut(buffer)?);
         collective::allgatherv(&call, Form::Blocking, send, recv, layout.borrow())
     }
 
@@ -168,7 +168,7 @@ impl Comm {
         let call = self.call(&IALLGATHER, Location::caller());
         let all = zeros(data.elements().len().saturating_mul(self.size()));
         let begin = |(data, all): &mut (B, Vec<B::Element>), form: Form<'_>| {
-            collective::allgather(&call, form, Input::View(data.view()?), view_of_mut(all)?)
+            collective::allgather(&call, form, Input::View(view_of(data.elements())?), view_of_mut(all)?)
         };
         start_collective(self, &call, (data, all), begin, |(_, all), _, _| Ok(all))
     }
@@ -204,7 +204,7 @@ impl Comm {
         let storage = (data, zeros(elements), layout);
         let begin = |(data, all, layout): &mut (B, Vec<B::Element>, OwnedLayout),
                      form: Form<'_>| {
-            let (send, recv) = (Input::View(data.view()?), view_of_mut(all)?);
+            let (send, recv) = (Input::View(view_of(data.elements())?), view_of_mut(all)?);
             collective::allgatherv(&call, form, send, recv, layout.borrow())
         };
         start_collective(self, &call, storage, begin, |(_, all, _), _, call| {

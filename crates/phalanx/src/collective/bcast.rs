@@ -32,7 +32,7 @@ impl Comm {
     pub fn bcast<B: BufferMut + ?Sized>(&self, buffer: &mut B, root: usize) -> Result<()> {
         let call = self.call(&BCAST, Location::caller()).root(root);
         self.check_root(&call, root)?;
-        collective::bcast(&call, Form::Blocking, buffer.view_mut()?, root)
+        collective::bcast(&call, Form::Blocking, view_of_mut(buffer.elements_mut())?, root)
     }
 
     /// Copies the root's vector to every rank; its length need not be known elsewhere. Collective.
@@ -87,7 +87,7 @@ impl Comm {
         let call = self.call(&IBCAST, Location::caller()).root(root);
         self.check_root(&call, root)?;
         let begin = |buffer: &mut B, form: Form<'_>| {
-            collective::bcast(&call, form, buffer.view_mut()?, root)
+            collective::bcast(&call, form, view_of_mut(buffer.elements_mut())?, root)
         };
         start_collective(self, &call, buffer, begin, |buffer, _, _| Ok(buffer))
     }

@@ -94,7 +94,7 @@ impl Comm {
     ) -> Result<()> {
         let call = self.call(&GATHER, Location::caller()).root(root);
         self.check_root(&call, root)?;
-        let send = if self.rank() == root { Input::InPlace } else { Input::View(data.view()?) };
+        let send = if self.rank() == root { Input::InPlace } else { Input::View(view_of(data.elements())?) };
         let recv = buffer.map(view_of_mut).transpose()?;
         collective::gather(&call, Form::Blocking, send, recv, root)
     }
@@ -229,7 +229,7 @@ impl Comm {
         let room = self.room_at_root::<B::Element>(data.elements().len(), root);
         let begin = |(data, room): &mut (B, Option<Vec<B::Element>>), form: Form<'_>| {
             let recv = room.as_deref_mut().map(view_of_mut).transpose()?;
-            collective::gather(&call, form, Input::View(data.view()?), recv, root)
+            collective::gather(&call, form, Input::View(view_of(data.elements())?), recv, root)
         };
         start_collective(self, &call, (data, room), begin, |(_, room), _, _| Ok(room))
     }
@@ -277,7 +277,7 @@ impl Comm {
                 Some((buffer, layout, _)) => Some((view_of_mut(buffer)?, layout.borrow())),
                 None => None,
             };
-            collective::gatherv(&call, form, data.view()?, recv, root)
+            collective::gatherv(&call, form, view_of(data.elements())?, recv, root)
         };
         start_collective(self, &call, (data, room), begin, |(_, room), _, call| match room {
             None => Ok(None),

@@ -2,7 +2,7 @@
 
 use super::{Element, SingleElement, Strided, StridedMut};
 use crate::error::Result;
-use crate::raw::{View, ViewMut};
+use crate::raw::{View, ViewMut, datatype};
 
 /// What a typed send takes: an element, a slice, a `Vec`, a boxed slice, a [`Strided`] view.
 ///
@@ -64,6 +64,24 @@ pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>>
     Ok(unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, datatype) })
 }
 
+/// A slice as bytes, which is how point-to-point messages travel: MPICH 5 ends the process when a
+/// message is no whole number of the receiver's datatype.
+#[inline(always)]
+fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
+    // SAFETY: elements have no padding, so all of their bytes may be read.
+    unsafe {
+        View::new(elements.as_ptr().cast(), size_of_val(elements), datatype::uint8().0)
+    }
+}
+
+/// The same to be written.
+#[inline(always)]
+fn bytes_of_mut<T: Element>(elements: &mut [T]) -> ViewMut<'_> {
+    let bytes = size_of_val(elements);
+    // SAFETY: every bit pattern of an element is valid.
+    unsafe { ViewMut::new(elements.as_mut_ptr().cast(), bytes, datatype::uint8().0) }
+}
+
 fn zero<T: Element>() -> T {
     // SAFETY: every bit pattern of an element is valid.
     unsafe { std::mem::zeroed() }
@@ -99,7 +117,7 @@ macro_rules! slices {
 
                 #[inline(always)]
                 fn view(&self) -> Result<View<'_>> {
-                    view_of::<T>(self)
+                    Ok(bytes_of::<T>(self))
                 }
             }
 
@@ -107,7 +125,7 @@ macro_rules! slices {
             unsafe impl<T: Element> PayloadMut for $type {
                 #[inline(always)]
                 fn view_mut(&mut self) -> Result<ViewMut<'_>> {
-                    view_of_mut::<T>(self)
+                    Ok(bytes_of_mut::<T>(self))
                 }
             }
 
@@ -146,7 +164,7 @@ unsafe impl<T: Element, const N: usize> Payload for [T; N] {
 
     #[inline(always)]
     fn view(&self) -> Result<View<'_>> {
-        view_of::<T>(self)
+        Ok(bytes_of::<T>(self))
     }
 }
 
@@ -154,7 +172,7 @@ unsafe impl<T: Element, const N: usize> Payload for [T; N] {
 unsafe impl<T: Element, const N: usize> PayloadMut for [T; N] {
     #[inline(always)]
     fn view_mut(&mut self) -> Result<ViewMut<'_>> {
-        view_of_mut::<T>(self)
+        Ok(bytes_of_mut::<T>(self))
     }
 }
 
@@ -185,7 +203,7 @@ unsafe impl<T: SingleElement> Payload for T {
 
     #[inline(always)]
     fn view(&self) -> Result<View<'_>> {
-        view_of(std::slice::from_ref(self))
+        Ok(bytes_of(std::slice::from_ref(self)))
     }
 }
 
@@ -193,7 +211,7 @@ unsafe impl<T: SingleElement> Payload for T {
 unsafe impl<T: SingleElement> PayloadMut for T {
     #[inline(always)]
     fn view_mut(&mut self) -> Result<ViewMut<'_>> {
-        view_of_mut(std::slice::from_mut(self))
+        Ok(bytes_of_mut(std::slice::from_mut(self)))
     }
 }
 

@@ -88,11 +88,12 @@ impl Pattern {
                  slice of {available}"
             ));
         }
-        let items = T::ITEMS;
+        // Bytes, as all point-to-point messages.
+        let (byte, size) = (datatype::uint8(), size_of::<T>());
         let datatype = if empty {
-            T::datatype()?
+            byte
         } else {
-            datatype::vector(blocks, length * items, stride * items, T::datatype()?, location)?
+            datatype::vector(blocks, length * size, stride * size, byte, location)?
         };
         Ok(Pattern { datatype, empty })
     }

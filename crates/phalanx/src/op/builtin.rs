@@ -10,12 +10,20 @@ use crate::record::Call;
 ///
 /// # Safety
 /// The MPI datatype of the element is one that `MPI_SUM`, `MPI_PROD`, `MPI_MIN` and `MPI_MAX` accept.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a number that MPI can add, multiply and compare",
+    note = "reduce other elements with a closure: `op(|a, b| …)`"
+)]
 pub unsafe trait Number: Element {}
 
 /// Elements with bits of their own: integers, and arrays of them.
 ///
 /// # Safety
 /// The MPI datatype of the element is one that the bit and logical operations accept.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an integer: bit and logical operations reduce integers",
+    note = "floating point numbers have Sum, Product, Min and Max"
+)]
 pub unsafe trait Integer: Number {}
 
 macro_rules! mark {

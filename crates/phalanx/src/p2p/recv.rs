@@ -7,6 +7,7 @@ use crate::comm::{Comm, Source, Status};
 use crate::datatype::{Element, PayloadMut, SingleElement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::ViewMut;
+use crate::raw::datatype;
 use crate::raw::p2p::{self, Matched, RawStatus};
 use crate::record::{Call, PROBE, RECV, RECV_INTO};
 
@@ -162,9 +163,9 @@ fn receive_elements<T: Element>(call: &Call<'_>, matched: Matched) -> Result<(Ve
         }
     };
     let mut elements: Vec<T> = Vec::with_capacity(status.len);
-    let items = status.len * T::ITEMS;
+    let bytes = status.len * size_of::<T>();
     // SAFETY: the vector has room for `len` elements.
-    let view = unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, T::datatype()?.0) };
+    let view = unsafe { ViewMut::new(elements.as_mut_ptr().cast(), bytes, datatype::uint8().0) };
     p2p::mrecv(call, matched, view)?;
     // SAFETY: the receive has filled `len` elements: the probe said how long the message is.
     unsafe { elements.set_len(status.len) };
@@ -208,7 +209,9 @@ impl<T: SingleElement> Received for T {
         let envelope = from.envelope(call)?;
         let mut element = MaybeUninit::<T>::uninit();
         // SAFETY: the element is writable.
-        let view = unsafe { ViewMut::new(element.as_mut_ptr().cast(), T::ITEMS, T::datatype()?.0) };
+        let view = unsafe {
+            ViewMut::new(element.as_mut_ptr().cast(), size_of::<T>(), datatype::uint8().0)
+        };
         let mut raw = RawStatus::empty();
         p2p::recv(call, view, envelope, &mut raw)?;
         let status = status_of::<T>(call, &raw)?;

@@ -73,7 +73,8 @@ impl Comm {
     ///
     /// # Errors
     /// As [`send`](Comm::send), and [`BufferFull`](crate::ErrorKind::BufferFull) if the message finds
-    /// no room.
+    /// no room. Take that as the end of messages to this rank on this communicator: Open MPI 4.1
+    /// delivers no later ones.
     ///
     /// MPI: `MPI_Bsend`, MPI-4.1 section 3.4.
     ///

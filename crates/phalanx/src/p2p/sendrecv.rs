@@ -7,6 +7,7 @@ use crate::comm::{Comm, Dest, Source, Status};
 use crate::datatype::{Buffer, BufferMut, Payload, PayloadMut};
 use crate::error::Result;
 use crate::raw::p2p;
+use crate::raw::wait::{Policy, policy};
 use crate::record::{SENDRECV, SENDRECV_REPLACE};
 
 impl Comm {
@@ -112,7 +113,13 @@ impl Comm {
         let outgoing = to.envelope(&call)?;
         let receiving = call.peer(from.peer()).tag(from.tag);
         let incoming = from.envelope(&receiving)?;
-        let raw = p2p::sendrecv_replace(&call, buffer.view_mut()?, outgoing, incoming)?;
+        let raw = if policy() == Policy::Poll {
+            // The library's own call would wait in its own way; it copies the buffer too.
+            let data = buffer.elements().to_vec();
+            p2p::sendrecv(&call, data.view()?, outgoing, buffer.view_mut()?, incoming)?
+        } else {
+            p2p::sendrecv_replace(&call, buffer.view_mut()?, outgoing, incoming)?
+        };
         status_of::<B::Element>(&receiving, &raw)
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
         Threading::Serialized => RsmpiThreading::Serialized,
         Threading::Multiple => RsmpiThreading::Multiple,
     };
+    keep_open_mpi_within_buffers();
     let ours = match mpi::initialize_with_threading(wanted) {
         // Its drop would finalize while a panic unwinds, and look at no return code.
         Some((universe, _)) => {
@@ -72,6 +73,23 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
         ));
     }
     Ok(ours)
+}
+
+/// Open MPI 4.1 writes a large message past the end of a shorter receive buffer when its
+/// shared-memory or loopback transport copies straight from the sender's memory (`get` and `put`):
+/// it reports the truncation after the damage. Without these two the message passes in fragments,
+/// each of which is cut to what is left of the buffer. Settings of the user's stand.
+fn keep_open_mpi_within_buffers() {
+    if ffi::family() != ffi::Family::OpenMpi {
+        return;
+    }
+    let transports =
+        [c"OMPI_MCA_btl_vader_flags", c"OMPI_MCA_btl_sm_flags", c"OMPI_MCA_btl_self_flags"];
+    for name in transports {
+        // SAFETY: both are C strings. Other threads that read the environment at this moment would
+        // have to be started before MPI; glibc keeps old values alive for them.
+        unsafe { libc::setenv(name.as_ptr(), c"send,inplace".as_ptr(), 0) };
+    }
 }
 
 fn level_from(provided: c_int) -> Threading {
