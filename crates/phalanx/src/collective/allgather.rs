@@ -168,7 +168,12 @@ impl Comm {
         let call = self.call(&IALLGATHER, Location::caller());
         let all = zeros(data.elements().len().saturating_mul(self.size()));
         let begin = |(data, all): &mut (B, Vec<B::Element>), form: Form<'_>| {
-            collective::allgather(&call, form, Input::View(view_of(data.elements())?), view_of_mut(all)?)
+            collective::allgather(
+                &call,
+                form,
+                Input::View(view_of(data.elements())?),
+                view_of_mut(all)?,
+            )
         };
         start_collective(self, &call, (data, all), begin, |(_, all), _, _| Ok(all))
     }

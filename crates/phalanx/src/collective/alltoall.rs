@@ -190,7 +190,12 @@ impl Comm {
         equal_share(&call, data.elements().len(), self.size())?;
         let received = zeros(data.elements().len());
         let begin = |(data, received): &mut (B, Vec<B::Element>), form: Form<'_>| {
-            collective::alltoall(&call, form, Input::View(view_of(data.elements())?), view_of_mut(received)?)
+            collective::alltoall(
+                &call,
+                form,
+                Input::View(view_of(data.elements())?),
+                view_of_mut(received)?,
+            )
         };
         start_collective(self, &call, (data, received), begin, |(_, received), _, _| Ok(received))
     }

@@ -94,7 +94,11 @@ impl Comm {
     ) -> Result<()> {
         let call = self.call(&GATHER, Location::caller()).root(root);
         self.check_root(&call, root)?;
-        let send = if self.rank() == root { Input::InPlace } else { Input::View(view_of(data.elements())?) };
+        let send = if self.rank() == root {
+            Input::InPlace
+        } else {
+            Input::View(view_of(data.elements())?)
+        };
         let recv = buffer.map(view_of_mut).transpose()?;
         collective::gather(&call, Form::Blocking, send, recv, root)
     }

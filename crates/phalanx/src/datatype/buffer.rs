@@ -69,9 +69,7 @@ pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>>
 #[inline(always)]
 fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
     // SAFETY: elements have no padding, so all of their bytes may be read.
-    unsafe {
-        View::new(elements.as_ptr().cast(), size_of_val(elements), datatype::uint8().0)
-    }
+    unsafe { View::new(elements.as_ptr().cast(), size_of_val(elements), datatype::uint8().0) }
 }
 
 /// The same to be written.
