@@ -566,3 +566,17 @@ fn one_rank_has_nothing_to_combine(world: Comm) -> Result<()> {
     assert_eq!(world.exscan(&5_u8, Sum)?, None);
     Ok(())
 }
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn a_closure_that_calls_mpi_gets_an_error_and_the_reduction_goes_on(
+    world: Comm,
+) -> phalanx::Result<()> {
+    let comm = world.clone();
+    let refused = op(move |a: i32, b: i32| {
+        let error = comm.send(&1, 0).unwrap_err();
+        assert!(error.is_thread(), "{error}");
+        a + b
+    });
+    assert_eq!(world.allreduce(&1, refused)? as usize, world.size());
+    world.barrier()
+}

@@ -184,7 +184,12 @@ impl Session {
         for line in crate::request::unfinished() {
             eprintln!("phalanx: rank {}: {line}", self.world.rank());
         }
-        let result = if self.ours { raw::world::finalize(location) } else { Ok(()) };
+        let result = if self.ours {
+            raw::world::finalize(location)
+        } else {
+            raw::state::set_left();
+            Ok(())
+        };
         self.finalized = true;
         result
     }

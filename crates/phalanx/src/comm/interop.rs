@@ -62,7 +62,7 @@ impl Comm {
     pub unsafe fn from_raw(guest: ffi::MPI_Comm) -> Result<Comm> {
         let location = Location::caller();
         let call = Call::local(&COMM_ATTACH, location);
-        if !raw::comm::is_live(guest) {
+        if raw::comm::is_null(guest) {
             return Err(Error::new(ErrorKind::InvalidRank, &call, "the handle is null"));
         }
         if raw::comm::is_inter(&call, guest)? {

@@ -8,7 +8,7 @@ use crate::raw::datatype;
 use crate::record::Call;
 
 /// Numbers that can be [`Located`]: those of 4 and 8 bytes.
-pub trait Locatable: Element + PartialOrd {
+pub trait Locatable: Element + PartialOrd + sealed::Sealed {
     /// An integer of the same size, so that a located value has no padding.
     type Index: Element + Ord + TryFrom<usize> + TryInto<usize>;
 
@@ -17,9 +17,17 @@ pub trait Locatable: Element + PartialOrd {
     const LARGEST: Self::Index;
 }
 
+mod sealed {
+    /// Keeps [`Locatable`](super::Locatable) to numbers: [`Located`](super::Located) relies on value
+    /// and index having the same size.
+    pub trait Sealed {}
+}
+
 macro_rules! locatable {
     ($($number:ty => $index:ty,)*) => {
         $(
+            impl sealed::Sealed for $number {}
+
             impl Locatable for $number {
                 type Index = $index;
                 const LARGEST: $index = <$index>::MAX;
@@ -67,7 +75,10 @@ impl<T: Locatable> Located<T> {
 
 // SAFETY: value and index have the same size and alignment: no padding. All bit patterns are valid.
 unsafe impl<T: Locatable> Element for Located<T> {
-    const ITEMS: usize = size_of::<Self>();
+    const ITEMS: usize = {
+        assert!(size_of::<Self>() == size_of::<T>() + size_of::<T::Index>());
+        size_of::<Self>()
+    };
 
     fn datatype() -> Result<Datatype> {
         Ok(datatype::uint8())

@@ -4,7 +4,7 @@ use std::os::raw::{c_char, c_int};
 
 use phalanx_sys as ffi;
 
-use super::{SUCCESS, c_count, gate, string_from};
+use super::{c_count, gate, string_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Call, Identity};
 
@@ -290,13 +290,6 @@ pub(crate) fn group_compare(call: &Call<'_>, a: &RawGroup, b: &RawGroup) -> Resu
     // SAFETY: both groups are live, the result is writable.
     gate(call, || unsafe { ffi::MPI_Group_compare(a.0, b.0, &mut answer) })?;
     comparison(call, answer)
-}
-
-/// Whether MPI still knows a handle that a guest gave us.
-pub(crate) fn is_live(comm: ffi::MPI_Comm) -> bool {
-    let mut size = 0;
-    // SAFETY: only the null handle is refused here; a dangling one is the guest's promise.
-    !is_null(comm) && unsafe { ffi::MPI_Comm_size(comm, &mut size) } == SUCCESS
 }
 
 /// Makes errors on a communicator end the program: for those who do not look at return codes.

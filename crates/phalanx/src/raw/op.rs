@@ -76,7 +76,10 @@ unsafe extern "C" fn trampoline<const SLOT: usize>(
     let combine = slot.combine.read().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(combine) = combine else { return };
     // A panic must not unwind through the C library; it goes on when the call has returned.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| combine(input, inout, count))) {
+    let closed = super::state::close();
+    let outcome = catch_unwind(AssertUnwindSafe(|| combine(input, inout, count)));
+    drop(closed);
+    if let Err(panic) = outcome {
         slot.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
     }
 }

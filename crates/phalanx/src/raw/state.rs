@@ -28,7 +28,27 @@ static PHASE: AtomicU8 = AtomicU8::new(BEFORE);
 static LEVEL: AtomicU8 = AtomicU8::new(Threading::Funneled as u8);
 static BUSY: AtomicBool = AtomicBool::new(false);
 
+/// While this exists, the gate refuses every call of this thread: MPI runs a function of the user's,
+/// which must make no MPI call (MPI-4.1, section 6.9.5).
+pub(crate) struct Closed {
+    was_open: bool,
+    was_closed: bool,
+}
+
+pub(crate) fn close() -> Closed {
+    Closed { was_open: OPEN.replace(false), was_closed: CLOSED.replace(true) }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        OPEN.set(self.was_open);
+        CLOSED.set(self.was_closed);
+    }
+}
+
 thread_local! {
+    /// Whether this thread runs the closure of a reduction.
+    static CLOSED: Cell<bool> = const { Cell::new(false) };
     /// The thread that initialised MPI, whose calls every level allows.
     static MAIN: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread may call without further questions: MPI runs, and no other thread may call.
@@ -40,6 +60,12 @@ pub(crate) fn set_running(level: Threading) {
     OPEN.set(level <= Threading::Funneled);
     LEVEL.store(level as u8, Ordering::Relaxed);
     PHASE.store(RUNNING, Ordering::Release);
+}
+
+/// Phalanx does not run any more, in an MPI that is a guest's.
+pub(crate) fn set_left() {
+    OPEN.set(false);
+    PHASE.store(BEFORE, Ordering::Release);
 }
 
 pub(crate) fn set_finalized() {
@@ -93,6 +119,9 @@ pub(crate) fn permit(call: &Call<'_>) -> Result<Permit> {
 #[inline(never)]
 fn permit_slowly(call: &Call<'_>) -> Result<Permit> {
     let refuse = |kind, detail: &str| Err(Error::new(kind, call, detail));
+    if CLOSED.get() {
+        return refuse(ErrorKind::Thread, "the closure of a reduction must make no MPI calls");
+    }
     match PHASE.load(Ordering::Acquire) {
         BEFORE => return refuse(ErrorKind::State, "call phalanx::run or phalanx::init first"),
         FINALIZED => return refuse(ErrorKind::State, "MPI is finalized already"),

@@ -3,6 +3,7 @@
 use std::mem;
 use std::os::raw::{c_char, c_int};
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mpi::environment::Threading as RsmpiThreading;
 use phalanx_sys as ffi;
@@ -18,6 +19,9 @@ pub(crate) fn is_finalized() -> bool {
     // SAFETY: MPI_Finalized may be called at any time and from any thread.
     unsafe { ffi::MPI_Finalized(&mut flag) == SUCCESS && flag != 0 }
 }
+
+/// Whether this library has initialised MPI, and so finalizes it.
+static OURS: AtomicBool = AtomicBool::new(false);
 
 /// Initialises MPI through rsmpi, so that its derive works in the same program. Returns whether this
 /// call did it: a guest may have been first.
@@ -41,9 +45,11 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
         // Its drop would finalize while a panic unwinds, and look at no return code.
         Some((universe, _)) => {
             mem::forget(universe);
+            OURS.store(true, Ordering::Relaxed);
             true
         }
-        None => false,
+        // An earlier `init` that failed later on has left MPI running.
+        None => OURS.load(Ordering::Relaxed),
     };
     let mut provided = 0;
     // SAFETY: MPI is initialised and the result is writable.
@@ -60,8 +66,11 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
         ));
     }
     state::set_running(granted);
-    for communicator in [comm::world(), comm::itself()] {
-        comm::return_errors(&call, communicator)?;
+    // A guest may count on errors that end the program.
+    if ours {
+        for communicator in [comm::world(), comm::itself()] {
+            comm::return_errors(&call, communicator)?;
+        }
     }
     // A guest that chose Single has one thread, which is what Funneled needs.
     let enough = granted >= level || (!ours && level <= Threading::Funneled);
