@@ -48,7 +48,7 @@ pub fn attach_buffer(bytes: usize) -> Result<()> {
 /// Takes the buffer back, after all messages in it have left.
 ///
 /// # Errors
-/// [`State`](ErrorKind::State) if there is no buffer.
+/// [`BufferFull`](ErrorKind::BufferFull) if there is no buffer.
 ///
 /// MPI: `MPI_Buffer_detach`, MPI-4.1 section 3.6.
 #[track_caller]
@@ -56,7 +56,7 @@ pub fn detach_buffer() -> Result<()> {
     let call = Call::local(&BUFFER_DETACH, Location::caller());
     let mut attached = ATTACHED.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(Attached { memory }) = attached.take() else {
-        return Err(Error::new(ErrorKind::State, &call, "no buffer is attached"));
+        return Err(Error::new(ErrorKind::BufferFull, &call, "no buffer is attached"));
     };
     if let Err(error) = p2p::buffer_detach(&call) {
         *attached = Some(Attached { memory });
