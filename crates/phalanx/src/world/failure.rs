@@ -20,6 +20,8 @@ const PANIC_CODE: i32 = 101;
 const ERROR_CODE: i32 = 1;
 /// How long a rank that fails second leaves to the first.
 const FIRST_SPEAKS: Duration = Duration::from_millis(500);
+/// How long the launcher gets to pass the report on: MPICH's drops what it has not read at an abort.
+const HEARD: Duration = Duration::from_millis(100);
 
 /// Why a rank ends its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +137,7 @@ pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
 fn report_and_abort(failure: &Failure, backtrace: Option<&Backtrace>, code: i32) -> ! {
     if claim::is_first() {
         print(&report(failure, backtrace));
+        thread::sleep(HEARD);
     } else {
         // The first is about to say what happened and to end this rank too: an abort from here might
         // cut its report off.
@@ -268,6 +271,7 @@ pub(super) fn end_before_start(error: &Error) -> ! {
     };
     if speaks {
         print(&format!("error: {message}"));
+        thread::sleep(HEARD);
     } else {
         thread::sleep(FIRST_SPEAKS);
     }
