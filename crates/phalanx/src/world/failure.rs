@@ -21,7 +21,7 @@ const ERROR_CODE: i32 = 1;
 /// How long a rank that fails second leaves to the first.
 const FIRST_SPEAKS: Duration = Duration::from_millis(500);
 /// How long the launcher gets to pass the report on: MPICH's drops what it has not read at an abort.
-const HEARD: Duration = Duration::from_millis(100);
+const HEARD: Duration = Duration::from_millis(200);
 
 /// Why a rank ends its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
