@@ -102,9 +102,10 @@ use_libclang() {
     if [[ -n ${LIBCLANG_PATH:-} ]]; then
         return 0
     elif has llvm-config &&
-        compgen -G "$(llvm-config --libdir)/libclang.so*" >/dev/null; then
+        holds_libclang "$(llvm-config --libdir)"; then
         return 0
-    elif folder=$(compgen -G '/usr/lib*/llvm*/lib/libclang*.so*' || compgen -G '/usr/lib64/libclang*.so*'); then
+    elif holds_libclang '/usr/lib*/llvm*/lib' || holds_libclang '/usr/lib/*-linux-gnu*' ||
+        holds_libclang /usr/lib64; then
         compgen -G '/usr/lib*/*/lib/clang/*/include/stddef.h' >/dev/null ||
             compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null || use_gcc_headers
     elif folder=$(find_in_wheel libclang libclang.so); then
@@ -114,6 +115,15 @@ use_libclang() {
     else
         return 1
     fi
+}
+
+# The names that bindgen looks for. libclang-cpp, which comes with other packages, is another library.
+holds_libclang() {
+    local name
+    for name in libclang.so 'libclang.so.*' 'libclang-[0-9]*.so' 'libclang-[0-9]*.so.*'; do
+        compgen -G "$1/$name" >/dev/null && return 0
+    done
+    return 1
 }
 
 use_gcc_headers() {
