@@ -59,6 +59,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Two ranks disagree about a collective call.
     Mismatch,
+    /// Ranks wait for each other and can never go on; the detail is the whole report.
+    Deadlock,
     /// Any other error that the MPI library reported.
     Library,
 }
@@ -81,6 +83,7 @@ impl ErrorKind {
             ErrorKind::BufferFull => "no room for a buffered send",
             ErrorKind::Unsupported => "not supported by this MPI",
             ErrorKind::Mismatch => "ranks disagree",
+            ErrorKind::Deadlock => "deadlock",
             ErrorKind::Library => "MPI error",
         }
     }
@@ -225,6 +228,7 @@ predicates! {
     is_buffer_full => BufferFull: "there is no room for a buffered send";
     is_unsupported => Unsupported: "the linked MPI lacks a feature";
     is_mismatch => Mismatch: "two ranks disagree about a collective";
+    is_deadlock => Deadlock: "ranks wait for each other and can never go on";
     is_library => Library: "the MPI library reported some other error";
 }
 

@@ -28,6 +28,8 @@ mod raw;
 mod record;
 mod request;
 pub mod testing;
+#[allow(dead_code)] // its parts come together in the next changes
+mod watch;
 mod world;
 
 pub use collective::{AnyPayload, AnyPayloadMut, Blocks, PerRank};

@@ -10,12 +10,69 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
 use phalanx_sys as ffi;
+use serde::{Deserialize, Serialize};
 
 /// An operation of this library and the MPI function behind it.
 #[derive(Debug)]
 pub struct Operation {
     pub name: &'static str,
     pub function: &'static str,
+}
+
+/// Whom an MPI call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// Nobody.
+    Local,
+    /// The receiver, where the library does not buffer.
+    Send,
+    /// The receiver.
+    SyncSend,
+    /// Nobody: the message is copied.
+    BufferedSend,
+    /// The sender, or any member of the communicator.
+    Receive,
+    /// As a receive, and the message stays.
+    Probe,
+    /// Every member of the communicator.
+    Collective,
+    /// The root, and those who pass its data on.
+    FromRoot,
+    /// At the root every member; elsewhere the root.
+    ToRoot,
+    /// The members with lower ranks.
+    Prefix,
+    /// The neighbours in the topology of the communicator.
+    Neighbors,
+    /// Some members of the communicator: of the collective operations, the ones that are not numbered.
+    Members,
+    /// All of several requests.
+    WaitAll,
+    /// One of several requests.
+    WaitAny,
+    /// Every rank of the world, for ever: who is in it answers nothing any more.
+    Finalize,
+}
+
+impl Kind {
+    /// Whether all members of a communicator call it in the same order, so that it has a number.
+    pub fn is_collective(self) -> bool {
+        use Kind::*;
+        matches!(self, Collective | FromRoot | ToRoot | Prefix | Neighbors)
+    }
+
+    /// Whether it sends a message from one rank to another.
+    pub fn is_send(self) -> bool {
+        matches!(self, Kind::Send | Kind::SyncSend | Kind::BufferedSend)
+    }
+}
+
+/// A number for a tag whose sums tell sets of tags apart (the finaliser of SplitMix64).
+#[inline(always)]
+pub(crate) fn tag_mark(tag: i32) -> u64 {
+    let mut z = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    z ^ (z >> 32)
 }
 
 /// Declares operations: `NAME = "method" : "MPI_Function";`.

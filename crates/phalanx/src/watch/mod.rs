@@ -1,0 +1,3 @@
+//! The watch: why a program does not go on. It makes no MPI call.
+
+mod statement;
