@@ -7,11 +7,12 @@ use phalanx_sys as ffi;
 
 use super::op::RawOp;
 use super::p2p::identity;
+use super::request::Live;
 use super::view::pointer_of;
-use super::wait::{blocking, ignore};
-use super::{View, ViewMut, c_count, gate};
+use super::wait::{Policy, ignore, policy, poll};
+use super::{SUCCESS, View, ViewMut, c_count, gate, gate_collective, numbered, strict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::Call;
+use crate::record::{Call, FREE, Kind, Name, What, no_name};
 
 /// Whether a collective completes in the call or is only started by it.
 pub(crate) enum Form<'r> {
@@ -20,15 +21,83 @@ pub(crate) enum Form<'r> {
 }
 
 /// The promise behind [`Form::Start`].
-pub(crate) struct StartToken<'r>(&'r mut ffi::MPI_Request);
+pub(crate) struct StartToken<'r>(&'r mut Live);
 
 impl<'r> Form<'r> {
     /// # Safety
     /// Everything that the views and slices passed to the collective point to stays where it is, and
     /// is used by nobody else, until the request is complete.
-    pub unsafe fn start(request: &'r mut ffi::MPI_Request) -> Self {
+    pub unsafe fn start(request: &'r mut Live) -> Self {
         Form::Start(StartToken(request))
     }
+}
+
+/// A collective call that is complete when it returns.
+#[inline(always)]
+fn blocking_collective(
+    call: &Call<'_>,
+    what: What,
+    direct: impl FnOnce() -> c_int,
+    start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
+) -> Result<()> {
+    gate_collective(call, what, || match policy() {
+        Policy::Library => direct(),
+        Policy::Poll => {
+            let mut request = super::request::null().raw;
+            let code = start(&mut request);
+            if code != SUCCESS { code } else { poll(&mut request, ignore(), what.kind) }
+        }
+    })
+}
+
+/// A collective call that is complete when its request is.
+fn starting(
+    call: &Call<'_>,
+    what: What,
+    request: &mut Live,
+    start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
+) -> Result<()> {
+    let mut begun = what;
+    let mut agreement = Ok(None);
+    let raw = &mut request.raw;
+    gate(call, || {
+        begun = numbered(call, what);
+        if strict::is_on() {
+            agreement = strict::Agreement::start(call, &begun);
+        }
+        start(raw)
+    })?;
+    request.started(call, &begun);
+    if let Some(agreement) = agreement? {
+        request.agree(agreement);
+    }
+    Ok(())
+}
+
+/// What a rank gives and gets: as much as all others.
+#[inline(always)]
+fn what(kind: Kind, block: &View<'_>) -> What {
+    What::of(kind, block.bytes_in_all(), block.element)
+}
+
+/// The same where it may have given it in place.
+#[inline(always)]
+fn given(kind: Kind, send: &Input<'_>, recv: &View<'_>) -> What {
+    match send {
+        Input::View(view) => what(kind, view),
+        Input::InPlace => what(kind, recv),
+    }
+}
+
+/// What ranks give as much of as they like.
+#[inline(always)]
+fn free(kind: Kind, element: Name) -> What {
+    What { bytes: FREE, ..What::of(kind, 0, element) }
+}
+
+#[inline(always)]
+fn reducing(kind: Kind, block: &View<'_>, op: RawOp) -> What {
+    What { reduction: op.number(), ..what(kind, block) }
 }
 
 /// Defines a pair of calls that differ in a request alone.
@@ -40,20 +109,26 @@ macro_rules! call_pairs {
             /// function of the same name in the MPI standard asks.
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
-            unsafe fn $name(call: &Call<'_>, form: Form<'_>, $($argument: $kind),*) -> Result<()> {
+            unsafe fn $name(
+                call: &Call<'_>,
+                form: Form<'_>,
+                what: What,
+                $($argument: $kind),*) -> Result<()> {
                 let comm = identity(call);
                 match form {
-                    Form::Blocking => blocking(
+                    Form::Blocking => blocking_collective(
                         call,
+                        what,
                         // SAFETY: the caller's promise; complete when this returns.
                         move || unsafe { ffi::$blocking($($argument,)* comm) },
                         // SAFETY: as above.
                         move |request| unsafe { ffi::$starting($($argument,)* comm, request) },
-                        ignore,
                     ),
                     Form::Start(StartToken(request)) => {
                         // SAFETY: the promise of `Form::start` for the time until completion.
-                        gate(call, || unsafe { ffi::$starting($($argument,)* comm, request) })
+                        starting(call, what, request, |raw| unsafe {
+                            ffi::$starting($($argument,)* comm, raw)
+                        })
                     }
                 }
             }
@@ -229,7 +304,7 @@ fn check_layout(call: &Call<'_>, buffer: &str, layout: &Layout<'_>, items: usize
 
 pub(crate) fn barrier(call: &Call<'_>, form: Form<'_>) -> Result<()> {
     // SAFETY: no memory is involved.
-    unsafe { call_barrier(call, form) }
+    unsafe { call_barrier(call, form, What::of(Kind::Collective, 0, no_name)) }
 }
 
 #[inline(always)]
@@ -242,7 +317,15 @@ pub(crate) fn bcast(
     let counted = buffer.counted(call)?;
     // SAFETY: the view lends `items` items.
     unsafe {
-        call_bcast(call, form, target(&buffer), counted.count, counted.datatype, root as c_int)
+        call_bcast(
+            call,
+            form,
+            what(Kind::FromRoot, &buffer.reborrow()),
+            target(&buffer),
+            counted.count,
+            counted.datatype,
+            root as c_int,
+        )
     }
 }
 
@@ -267,6 +350,7 @@ pub(crate) fn gather(
         call_gather(
             call,
             form,
+            given(Kind::ToRoot, &send, &recv.reborrow().first(each)),
             send.pointer(),
             outgoing.count,
             outgoing.datatype,
@@ -306,6 +390,7 @@ pub(crate) fn gatherv(
         call_gatherv(
             call,
             form,
+            free(Kind::ToRoot, send.element),
             source(&send),
             count,
             send.datatype,
@@ -339,6 +424,7 @@ pub(crate) fn scatter(
         call_scatter(
             call,
             form,
+            what(Kind::FromRoot, &recv.reborrow()),
             source(&send),
             outgoing.count,
             outgoing.datatype,
@@ -372,6 +458,7 @@ pub(crate) fn scatterv(
         call_scatterv(
             call,
             form,
+            free(Kind::FromRoot, recv.element),
             source(&send),
             pointer_of(layout.counts),
             pointer_of(layout.starts),
@@ -402,6 +489,7 @@ pub(crate) fn allgather(
         call_allgather(
             call,
             form,
+            what(Kind::Collective, &recv.reborrow().first(each)),
             send.pointer(),
             outgoing.count,
             outgoing.datatype,
@@ -434,6 +522,7 @@ pub(crate) fn allgatherv(
         call_allgatherv(
             call,
             form,
+            free(Kind::Collective, recv.element),
             send.pointer(),
             outgoing.count,
             outgoing.datatype,
@@ -462,6 +551,7 @@ pub(crate) fn alltoall(
         call_alltoall(
             call,
             form,
+            what(Kind::Collective, &recv.reborrow().first(each)),
             send.pointer(),
             incoming.count,
             incoming.datatype,
@@ -495,6 +585,7 @@ pub(crate) fn alltoallv(
         call_alltoallv(
             call,
             form,
+            free(Kind::Collective, recv.element),
             source(&send),
             pointer_of(send_layout.counts),
             pointer_of(send_layout.starts),
@@ -579,6 +670,7 @@ pub(crate) fn alltoallw(
         call_alltoallw(
             call,
             form,
+            free(Kind::Collective, no_name),
             send.base,
             send.counts.as_ptr(),
             send.starts.as_ptr(),
@@ -612,7 +704,17 @@ pub(crate) fn reduce(
     let count = c_count(call, "number of items to reduce", items)?;
     // SAFETY: both buffers hold `count` items; off the root the receive buffer is not used.
     unsafe {
-        call_reduce(call, form, send.pointer(), target(&recv), count, kind, op.0, root as c_int)
+        call_reduce(
+            call,
+            form,
+            What { reduction: op.number(), ..given(Kind::ToRoot, &send, &recv.reborrow()) },
+            send.pointer(),
+            target(&recv),
+            count,
+            kind,
+            op.0,
+            root as c_int,
+        )
     }
 }
 
@@ -641,9 +743,36 @@ pub(crate) fn reduce_everywhere(
     // SAFETY: both buffers hold `count` items.
     unsafe {
         match which {
-            Everywhere::Allreduce => call_allreduce(call, form, input, output, count, kind, op.0),
-            Everywhere::Scan => call_scan(call, form, input, output, count, kind, op.0),
-            Everywhere::Exscan => call_exscan(call, form, input, output, count, kind, op.0),
+            Everywhere::Allreduce => call_allreduce(
+                call,
+                form,
+                reducing(Kind::Collective, &recv.reborrow(), op),
+                input,
+                output,
+                count,
+                kind,
+                op.0,
+            ),
+            Everywhere::Scan => call_scan(
+                call,
+                form,
+                reducing(Kind::Prefix, &recv.reborrow(), op),
+                input,
+                output,
+                count,
+                kind,
+                op.0,
+            ),
+            Everywhere::Exscan => call_exscan(
+                call,
+                form,
+                reducing(Kind::Prefix, &recv.reborrow(), op),
+                input,
+                output,
+                count,
+                kind,
+                op.0,
+            ),
         }
     }
 }
@@ -667,6 +796,7 @@ pub(crate) fn reduce_scatter(
         call_reduce_scatter(
             call,
             form,
+            What { bytes: FREE, ..reducing(Kind::Collective, &send, op) },
             source(&send),
             target(&recv),
             counts.as_ptr(),
@@ -691,6 +821,7 @@ pub(crate) fn reduce_scatter_block(
         call_reduce_scatter_block(
             call,
             form,
+            reducing(Kind::Collective, &recv.reborrow(), op),
             source(&send),
             target(&recv),
             count,
