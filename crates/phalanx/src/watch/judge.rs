@@ -15,9 +15,10 @@ pub(crate) struct Judgement {
 pub(crate) fn judge(ranks: &[Seen]) -> Judgement {
     Judgement { verdict: Verdict::Unclear, stuck: vec![], text: format!("phalanx: {ranks:#?}") }
 }
-pub(crate) fn unreceived(tags: &[i32], number: usize, marks: u64) -> Option<Vec<usize>> {
+pub(crate) fn unreceived(tags: &[i32], sum: u64) -> Option<Vec<usize>> {
+    let number = super::statement::number_of(sum) as usize;
     let last: Vec<usize> = (tags.len().checked_sub(number)?..tags.len()).collect();
-    let sum =
-        last.iter().fold(0_u64, |sum, &at| sum.wrapping_add(super::statement::tag_mark(tags[at])));
-    (sum == marks).then_some(last)
+    let found =
+        last.iter().fold(0_u64, |s, &at| s.wrapping_add(super::statement::message(tags[at])));
+    (found == sum).then_some(last)
 }

@@ -51,7 +51,7 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 /// only) the calls are noted all the same.
 pub(crate) fn start(setup: Setup) {
     let (Ok(settings), Some(board)) = (settings(), board()) else { return };
-    record::activate(Some(&board.mine().lane));
+    record::activate(&board.mine().lane);
     if crate::raw::state::level() == crate::raw::state::Threading::Single {
         return;
     }
