@@ -60,7 +60,7 @@ pub(crate) fn judge(ranks: &[Seen]) -> Judgement {
     let is_stuck = fixpoint::stuck(&ranks, &waits);
     let stuck: Vec<usize> = (0..ranks.len()).filter(|&rank| is_stuck[rank]).collect();
     if stuck.is_empty() {
-        let (verdict, text) = slow::describe(&ranks, &waits);
+        let (verdict, text) = slow::describe(&ranks);
         return Judgement { verdict, stuck, text };
     }
     let text = diagnosis::describe(&ranks, &waits, &is_stuck);

@@ -3,7 +3,7 @@
 use super::facts::Ranks;
 use super::mail;
 use super::met::{self, Begun};
-use crate::watch::statement::{Activity, CallFacts, Kind, Party, Statement};
+use crate::watch::statement::{CallFacts, Kind, Party, Statement};
 
 /// What has to happen before a rank goes on.
 pub(super) struct Wait<'a> {
@@ -40,11 +40,19 @@ pub(super) enum Needs {
 /// What a rank waits for, or `None` if it does not wait, or may do something that is not stated.
 pub(super) fn of<'a>(ranks: &Ranks<'a>, rank: usize) -> Option<Wait<'a>> {
     let statement = ranks.statement(rank)?;
-    let Activity::Inside(call) = &statement.activity else { return None };
-    if statement.threads || !statement.complete || call.kind == Kind::Local {
+    if statement.threads || !statement.complete {
         return None;
     }
-    Some(wait_in(ranks, rank, statement, call))
+    stated(ranks, rank)
+}
+
+/// What a rank says it waits for.
+pub(super) fn stated<'a>(ranks: &Ranks<'a>, rank: usize) -> Option<Wait<'a>> {
+    let call = ranks.inside(rank)?;
+    if call.kind == Kind::Local {
+        return None;
+    }
+    Some(wait_in(ranks, rank, ranks.statement(rank)?, call))
 }
 
 fn wait_in<'a>(
