@@ -63,7 +63,7 @@ fn no_order_of_the_lines_waits_for_ever(world: Comm) -> phalanx::Result<()> {
         assert_eq!(from_right, vec![right as f64 + 0.5; LARGE]);
         let mut tags: Vec<i32> = got.iter().map(|status| status.tag).collect();
         let expected: Vec<i32> =
-            order.iter().filter(|&&line| line > 1).map(|&line| line - 1).collect();
+            order.iter().filter(|&&line| line > 1).map(|&line| line as i32 - 1).collect();
         assert_eq!(tags, expected, "statuses are in the order of the lines");
         tags.sort_unstable();
         assert_eq!(tags, [1, 2]);
@@ -79,7 +79,7 @@ fn typed_messages_and_objects_of_known_and_unknown_length_go_together(
     let row = vec![me; 3 + me];
     let large = vec![me; LARGE + me];
     let (mut known, mut grown, mut shrunk) =
-        ([usize::MAX; 16], Vec::new(), vec![7_usize; 2 * LARGE]);
+        ([usize::MAX; 16], Vec::<usize>::new(), vec![7_usize; 2 * LARGE]);
     let (mut value, mut recorded, mut missing) = (None, None, None::<Task>);
     let got = world.exchange(|x| {
         x.send_object(&task(me), to(right).tag(4));
@@ -127,12 +127,13 @@ fn the_other_side_may_use_any_send_and_receive(world: Comm) -> phalanx::Result<(
     let peer = world.rank() ^ 1;
     if world.rank() % 2 == 0 {
         let (mut numbers, mut task_of, mut recorded) = (vec![0; 4], None, None);
+        let four = [peer; 4];
         world.exchange(|x| {
             x.recv(&mut numbers, from(peer).tag(1));
             // A large field of it travels beside the message.
             x.recv_object(&mut recorded, from(peer).tag(3));
             x.recv_object(&mut task_of, from(peer).tag(2));
-            x.send(&[peer; 4], peer);
+            x.send(&four, peer);
             x.send_object(&recording(peer), peer);
             x.send_object(&task(peer), peer);
         })?;
@@ -155,17 +156,18 @@ fn messages_with_one_tag_come_in_the_order_of_the_lines(world: Comm) -> phalanx:
     for _ in 0..50 {
         let (mut first, mut third, mut fifth) = ([0; 2], [0; 2], [0; 2]);
         let (mut second, mut fourth) = (Vec::new(), None);
+        let data = [[0, me], [1, me], [2, me], [3, me], [4, me], [5, me]];
         world.exchange(|x| {
             x.recv(&mut first, left);
             x.recv_vec(&mut second, left);
             x.recv(&mut third, left);
             x.recv_object(&mut fourth, left);
             x.recv(&mut fifth, any());
-            x.send(&[1, me], right);
-            x.send(&[2, me], right);
-            x.send(&[3, me], right);
+            x.send(&data[1], right);
+            x.send(&data[2], right);
+            x.send(&data[3], right);
             x.send_object(&4, right);
-            x.send(&[5, me], right);
+            x.send(&data[5], right);
         })?;
         assert_eq!((first, &second[..], third), ([1, left], &[2, left][..], [3, left]));
         assert_eq!((fourth, fifth), (Some(4), [5, left]));
@@ -178,20 +180,22 @@ fn an_error_names_every_part_that_failed_and_the_others_complete(
     world: Comm,
 ) -> phalanx::Result<()> {
     let (me, right, left) = (world.rank(), right(&world), left(&world));
-    let large = vec![me; LARGE];
+    let (three, bytes, large) = ([me; 3], [1_u8; 3], vec![me; LARGE]);
     let (mut short, mut whole, mut numbers) =
         ([0_usize; 2], vec![0_usize; LARGE], Vec::<f64>::new());
-    let (mut wrong_type, mut value, first_line) = (None::<u8>, None::<Task>, line!() + 2);
+    let (mut wrong_type, mut value) = (None::<u8>, None::<Task>);
+    let mut first_line = 0;
     let error = world
         .exchange(|x| {
+            first_line = line!() + 1;
             x.recv(&mut whole, from(left).tag(2));
             x.recv_object(&mut wrong_type, from(left).tag(4));
             x.recv(&mut short, from(left).tag(1));
             x.recv_vec(&mut numbers, from(left).tag(3));
             x.recv_object(&mut value, from(left).tag(5));
-            x.send(&[me; 3], to(right).tag(1));
+            x.send(&three, to(right).tag(1));
             x.send(&large, to(right).tag(2));
-            x.send(&[1_u8; 3], to(right).tag(3));
+            x.send(&bytes, to(right).tag(3));
             x.send_object("text", to(right).tag(4));
             x.send_object(&task(me), to(right).tag(5));
         })
@@ -233,10 +237,10 @@ impl Serialize for Refuses {
 #[phalanx::test(ranks = [1, 2, 4])]
 fn with_a_wrong_argument_nothing_is_sent(world: Comm) -> phalanx::Result<()> {
     let (me, size) = (world.rank(), world.size());
-    let mut buffer = [0; 4];
+    let (data, mut buffer) = ([me; 4], [0; 4]);
     let error = world
         .exchange(|x| {
-            x.send(&[me; 4], right(&world));
+            x.send(&data, right(&world));
             x.recv(&mut buffer, from(size + 5));
             x.send(&1.5, to(0).tag(-1));
             x.send_object(&Refuses, 0);

@@ -318,10 +318,15 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         flights.details.reserve(requests);
     }
 
-    /// Completes everything that was started, each with its own outcome.
+    /// Completes everything that was started, each with its own outcome. Nothing of it is left for the
+    /// end of the scope.
     pub(crate) fn outcomes(&self, call: &Call<'_>) -> Result<Vec<Result<RawStatus>>> {
         let Flights { requests, details } = &mut *self.flights.borrow_mut();
-        raw::request::wait_all(call, requests, |index| details[index].call(self.comm))
+        let origin = |index: usize| details[index].call(self.comm);
+        let outcomes = raw::request::wait_all(call, requests, origin)?;
+        requests.clear();
+        details.clear();
+        Ok(outcomes)
     }
 
     /// Looks whether one of the requests is complete.
