@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::comm::{Comm, Dest, Source, SourceRank, Status};
 use crate::datatype::{Element, Payload, PayloadMut, zeros};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::object::{self, Bincode};
 use crate::p2p::{discard, status_of};
 use crate::raw::p2p::{self, Envelope, Matched, Mode, RawStatus};
@@ -51,6 +51,8 @@ struct Incoming<'env> {
     from: Source,
     envelope: Envelope,
     room: Room<'env>,
+    /// Whether an earlier line that looks for its message could take the one of this line.
+    contested: bool,
 }
 
 type StatusOf = fn(&Call<'_>, &RawStatus) -> Result<Status>;
@@ -63,7 +65,9 @@ enum Room<'env> {
     Fixed(ViewMut<'env>, StatusOf),
     /// Made when the message is there.
     Made(Take<'env>),
-    /// No message comes.
+    /// MPI has it: the number of the request.
+    Posted(usize, StatusOf),
+    /// No message comes, or it is here.
     Nothing,
 }
 
@@ -206,7 +210,8 @@ impl<'env> Exchange<'env> {
         let call = self.comm.call(operation, location).peer(from.peer()).tag(from.tag);
         match from.envelope(&call).and_then(|envelope| Ok((envelope, room()?))) {
             Ok((envelope, room)) => {
-                self.incoming.push(Incoming { line, call, from, envelope, room });
+                let part = Incoming { line, call, from, envelope, room, contested: false };
+                self.incoming.push(part);
             }
             Err(error) => self.refused.push((line, error)),
         }
@@ -218,7 +223,7 @@ impl<'env> Exchange<'env> {
     }
 
     fn run(self, location: &'static Location<'static>) -> Result<Vec<Status>> {
-        let Exchange { comm, outgoing, incoming, refused, lines } = self;
+        let Exchange { comm, outgoing, mut incoming, refused, lines } = self;
         let call = comm.call(&EXCHANGE, location);
         if !refused.is_empty() {
             let detail = format!("{} of {lines} parts are wrong, nothing was sent", refused.len());
@@ -228,15 +233,26 @@ impl<'env> Exchange<'env> {
         let mut got = Got { statuses: vec![nothing; incoming.len()], errors: Vec::new() };
         comm.scope_at(false, location, |scope| {
             scope.reserve(incoming.len() + outgoing.len());
-            let (posted, late) = post(scope, incoming, &mut got);
+            let looks = post(scope, &mut incoming, &mut got);
             let sent = start(scope, &outgoing, &mut got);
-            if late.is_empty() {
-                for (index, outcome) in scope.outcomes(&call)?.into_iter().enumerate() {
-                    got.conclude(&posted, &sent, index, outcome);
-                }
-                return Ok(());
+            if looks {
+                return complete_looking(scope, &mut incoming, &sent, &mut got);
             }
-            complete_with_late(scope, &posted, &sent, late, &mut got)
+            let mut outcomes = scope.outcomes(&call)?.into_iter();
+            // In the order in which they were started: receives first.
+            for (index, part) in incoming.iter().enumerate() {
+                if let Room::Posted(_, status_of) = part.room
+                    && let Some(outcome) = outcomes.next()
+                {
+                    match outcome.and_then(|raw| status_of(&part.call, &raw)) {
+                        Ok(status) => got.statuses[index] = status,
+                        Err(error) => got.errors.push((part.line, error)),
+                    }
+                }
+            }
+            let failed = outcomes.enumerate().filter_map(|(index, it)| Some((index, it.err()?)));
+            got.errors.extend(failed.map(|(index, error)| (sent.line(index), error)));
+            Ok(())
         })?;
         if got.errors.is_empty() {
             return Ok(got.statuses);
@@ -251,6 +267,20 @@ fn in_order_of_lines(mut errors: Vec<(usize, Error)>) -> Vec<Error> {
     errors.into_iter().map(|(_, error)| error).collect()
 }
 
+impl Room<'_> {
+    /// Receives a message into it. Nothing more comes.
+    fn take(&mut self, call: &Call<'_>, matched: Matched) -> Result<Status> {
+        match std::mem::replace(self, Room::Nothing) {
+            Room::Made(take) => take(call, matched),
+            Room::Fixed(view, status_of) => take_fixed(call, matched, view, status_of),
+            Room::Posted(..) | Room::Nothing => {
+                discard(call, matched)?;
+                Err(Error::new(ErrorKind::State, call, "no message was expected"))
+            }
+        }
+    }
+}
+
 /// What has come of the parts so far.
 struct Got {
     /// One for each receive, in the order of the lines.
@@ -258,58 +288,30 @@ struct Got {
     errors: Vec<(usize, Error)>,
 }
 
-impl Got {
-    fn put(&mut self, line: usize, index: usize, outcome: Result<Status>) {
-        match outcome {
-            Ok(status) => self.statuses[index] = status,
-            Err(error) => self.errors.push((line, error)),
-        }
+/// The sends that have started.
+struct Sent<'a, 'env> {
+    outgoing: &'a [Outgoing<'env>],
+    /// Those that have not: hardly ever any.
+    refused: Vec<usize>,
+}
+
+impl Sent<'_, '_> {
+    /// The line of the send that was started as number `index`.
+    fn line(&self, index: usize) -> usize {
+        let lines = self.outgoing.iter().map(|part| part.line);
+        let mut started = lines.filter(|line| !self.refused.contains(line));
+        started.nth(index).unwrap_or_default()
     }
 
-    /// Takes the outcome of a request of the scope: receives were started first.
-    fn conclude(
-        &mut self,
-        posted: &[Posted<'_>],
-        sent: &[usize],
-        index: usize,
-        outcome: Result<RawStatus>,
-    ) {
-        match posted.get(index) {
-            Some(Posted { line, index, call, status_of }) => {
-                let outcome = outcome.and_then(|raw| status_of(call, &raw));
-                self.put(*line, *index, outcome);
-            }
-            None => {
-                if let Err(error) = outcome {
-                    self.errors.push((sent[index - posted.len()], error));
-                }
-            }
-        }
+    fn started(&self) -> usize {
+        self.outgoing.len() - self.refused.len()
     }
 }
 
-/// A receive that MPI knows.
-struct Posted<'env> {
-    line: usize,
-    index: usize,
-    call: Call<'env>,
-    status_of: StatusOf,
-}
-
-/// A receive that looks for its message itself.
-struct Late<'env> {
-    line: usize,
-    index: usize,
-    call: Call<'env>,
-    from: Source,
-    envelope: Envelope,
-    /// `None` once the message has come.
-    take: Option<Take<'env>>,
-}
-
-impl Late<'_> {
-    fn waits_before(&self, from: Source) -> bool {
-        self.take.is_some() && overlap(self.from, from)
+impl Incoming<'_> {
+    /// Whether it looks for its message, which could be one for that source.
+    fn looks_before(&self, from: Source) -> bool {
+        matches!(self.room, Room::Made(_)) && overlap(self.from, from)
     }
 }
 
@@ -323,103 +325,111 @@ fn overlap(one: Source, other: Source) -> bool {
     ranks && (one.tag.is_none() || other.tag.is_none() || one.tag == other.tag)
 }
 
-/// Posts the receives, but for those that must look for their messages.
+/// Posts the receives. Returns whether there are some that must look for their messages.
 fn post<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
-    incoming: Vec<Incoming<'env>>,
+    incoming: &mut [Incoming<'env>],
     got: &mut Got,
-) -> (Vec<Posted<'env>>, Vec<Late<'env>>) {
-    let mut posted = Vec::with_capacity(incoming.len());
-    let mut late: Vec<Late<'env>> = Vec::new();
-    for (index, part) in incoming.into_iter().enumerate() {
-        let Incoming { line, call, from, envelope, room } = part;
-        let take: Take<'env> = match room {
-            Room::Nothing => continue,
-            Room::Fixed(view, status_of) if !late.iter().any(|it| it.waits_before(from)) => {
-                match scope.start_receive(&call, view, envelope) {
-                    Ok(_) => posted.push(Posted { line, index, call, status_of }),
-                    Err(error) => got.errors.push((line, error)),
-                }
-                continue;
+) -> bool {
+    let mut looks = false;
+    for index in 0..incoming.len() {
+        let (before, rest) = incoming.split_at_mut(index);
+        let part = &mut rest[0];
+        part.contested = looks && before.iter().any(|it| it.looks_before(part.from));
+        part.room = match std::mem::replace(&mut part.room, Room::Nothing) {
+            // Were it posted now, it would take the message of the earlier line.
+            Room::Fixed(view, status_of) if part.contested => {
+                Room::Made(Box::new(move |call, matched| {
+                    take_fixed(call, matched, view, status_of)
+                }))
             }
-            // Were it posted now, it would take the message of an earlier line.
             Room::Fixed(view, status_of) => {
-                Box::new(move |call, matched| take_fixed(call, matched, view, status_of))
+                match scope.start_receive(&part.call, view, part.envelope) {
+                    Ok(request) => Room::Posted(request, status_of),
+                    Err(error) => {
+                        got.errors.push((part.line, error));
+                        Room::Nothing
+                    }
+                }
             }
-            Room::Made(take) => take,
+            room => room,
         };
-        late.push(Late { line, index, call, from, envelope, take: Some(take) });
+        looks |= matches!(part.room, Room::Made(_));
     }
-    (posted, late)
+    looks
 }
 
-/// Starts the sends and returns the lines of those that are on their way.
 fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     outgoing: &'scope [Outgoing<'env>],
     got: &mut Got,
-) -> Vec<usize> {
-    let mut sent = Vec::with_capacity(outgoing.len());
+) -> Sent<'scope, 'env> {
+    let mut sent = Sent { outgoing, refused: Vec::new() };
     for Outgoing { line, call, envelope, data } in outgoing {
         let view = match data {
             Data::Lent(view) => *view,
             Data::Encoded(bytes) => View::bytes(bytes),
         };
-        match scope.start_send(call, Mode::Standard, view, *envelope) {
-            Ok(_) => sent.push(*line),
-            Err(error) => got.errors.push((*line, error)),
+        if let Err(error) = scope.start_send(call, Mode::Standard, view, *envelope) {
+            sent.refused.push(*line);
+            got.errors.push((*line, error));
         }
     }
     sent
 }
 
 /// Completes everything where some receives must look for their messages meanwhile.
-fn complete_with_late(
+fn complete_looking(
     scope: &Scope<'_, '_>,
-    posted: &[Posted<'_>],
-    sent: &[usize],
-    mut late: Vec<Late<'_>>,
+    incoming: &mut [Incoming<'_>],
+    sent: &Sent<'_, '_>,
     got: &mut Got,
 ) -> Result<()> {
-    let mut flying: Vec<usize> = (0..posted.len() + sent.len()).collect();
+    let posted = incoming.iter().filter(|it| matches!(it.room, Room::Posted(..))).count();
+    let mut sends: Vec<usize> = (0..sent.started()).collect();
     wait::until(|| {
         let mut number = 0;
-        while number < flying.len() {
-            let index = flying[number];
-            let outcome = match scope.look(index) {
+        while number < sends.len() {
+            match scope.look(posted + sends[number]) {
                 Ok(None) => {
                     number += 1;
                     continue;
                 }
-                Ok(Some(raw)) => Ok(raw),
+                Ok(Some(_)) => {}
                 Err(error) if was_refused(&error) => return Err(error),
-                Err(error) => Err(error),
-            };
-            got.conclude(posted, sent, index, outcome);
-            flying.swap_remove(number);
-        }
-        for number in 0..late.len() {
-            let (before, rest) = late.split_at_mut(number);
-            let part = &mut rest[0];
-            if part.take.is_none() || before.iter().any(|it| it.waits_before(part.from)) {
-                continue;
+                Err(error) => got.errors.push((sent.line(sends[number]), error)),
             }
-            let outcome = match p2p::try_probe(&part.call, part.envelope) {
-                Ok(None) => continue,
-                Ok(Some(matched)) => match part.take.take() {
-                    Some(take) => take(&part.call, matched),
-                    None => continue,
-                },
-                Err(error) if was_refused(&error) => return Err(error),
-                Err(error) => {
-                    part.take = None;
-                    Err(error)
-                }
-            };
-            got.put(part.line, part.index, outcome);
+            sends.swap_remove(number);
         }
-        late.retain(|part| part.take.is_some());
-        Ok((flying.is_empty() && late.is_empty()).then_some(()))
+        let mut left = 0;
+        for index in 0..incoming.len() {
+            let (before, rest) = incoming.split_at_mut(index);
+            let part = &mut rest[0];
+            let waits = || part.contested && before.iter().any(|it| it.looks_before(part.from));
+            let outcome = match &part.room {
+                Room::Posted(request, status_of) => scope
+                    .look(*request)
+                    .and_then(|raw| raw.map(|raw| status_of(&part.call, &raw)).transpose()),
+                Room::Made(_) if waits() => Ok(None),
+                Room::Made(_) => p2p::try_probe(&part.call, part.envelope).and_then(|matched| {
+                    matched.map(|matched| part.room.take(&part.call, matched)).transpose()
+                }),
+                Room::Fixed(..) | Room::Nothing => continue,
+            };
+            match outcome {
+                Ok(None) => left += 1,
+                Err(error) if was_refused(&error) => return Err(error),
+                Ok(Some(status)) => {
+                    part.room = Room::Nothing;
+                    got.statuses[index] = status;
+                }
+                Err(error) => {
+                    part.room = Room::Nothing;
+                    got.errors.push((part.line, error));
+                }
+            }
+        }
+        Ok((left == 0 && sends.is_empty()).then_some(()))
     })
 }
 
