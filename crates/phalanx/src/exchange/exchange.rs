@@ -387,7 +387,9 @@ fn complete_looking(
 ) -> Result<()> {
     let posted = incoming.iter().filter(|it| matches!(it.room, Room::Posted(..))).count();
     let mut sends: Vec<usize> = (0..sent.started()).collect();
-    wait::until(|| {
+    // A wait each: one that has found something looks again at once.
+    while !wait::until(|| {
+        let mut moved = false;
         let mut number = 0;
         while number < sends.len() {
             match scope.look(posted + sends[number]) {
@@ -400,6 +402,7 @@ fn complete_looking(
                 Err(error) => got.errors.push((sent.line(sends[number]), error)),
             }
             sends.swap_remove(number);
+            moved = true;
         }
         let mut left = 0;
         for index in 0..incoming.len() {
@@ -417,20 +420,21 @@ fn complete_looking(
                 Room::Fixed(..) | Room::Nothing => continue,
             };
             match outcome {
-                Ok(None) => left += 1,
+                Ok(None) => {
+                    left += 1;
+                    continue;
+                }
                 Err(error) if was_refused(&error) => return Err(error),
-                Ok(Some(status)) => {
-                    part.room = Room::Nothing;
-                    got.statuses[index] = status;
-                }
-                Err(error) => {
-                    part.room = Room::Nothing;
-                    got.errors.push((part.line, error));
-                }
+                Ok(Some(status)) => got.statuses[index] = status,
+                Err(error) => got.errors.push((part.line, error)),
             }
+            part.room = Room::Nothing;
+            moved = true;
         }
-        Ok((left == 0 && sends.is_empty()).then_some(()))
-    })
+        let is_over = left == 0 && sends.is_empty();
+        Ok((moved || is_over).then_some(is_over))
+    })? {}
+    Ok(())
 }
 
 fn take_vec<T: Element>(call: &Call<'_>, matched: Matched, vec: &mut Vec<T>) -> Result<Status> {

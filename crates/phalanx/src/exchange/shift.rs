@@ -162,8 +162,13 @@ impl Comm {
 
     fn around(&self, distance: isize) -> Neighbors {
         let (rank, size) = (self.rank(), self.size());
-        let up = distance.rem_euclid(size as isize) as usize;
-        Neighbors { to: Some((rank + up) % size), from: Some((rank + size - up) % size) }
+        // Divisions take as long as the rest of all this.
+        let up = match usize::try_from(distance) {
+            Ok(up) if up < size => up,
+            _ => distance.rem_euclid(size as isize) as usize,
+        };
+        let wrap = |rank: usize| if rank < size { rank } else { rank - size };
+        Neighbors { to: Some(wrap(rank + up)), from: Some(wrap(rank + size - up)) }
     }
 
     fn along(&self, distance: isize) -> Neighbors {

@@ -15,6 +15,10 @@ use crate::raw::p2p::{self, Matched, Mode};
 use crate::raw::request::was_refused;
 use crate::raw::wait;
 use crate::record::{Call, Peer, SPARSE_EXCHANGE, SPARSE_EXCHANGE_OBJECT};
+use crate::request::{Request, start_matched};
+
+/// Messages of at most so many bytes are on this side as soon as they are matched, or nearly.
+const SHORT: usize = 4096;
 
 impl Comm {
     /// Sends elements to some ranks and receives what any rank has sent here: nobody needs to know how
@@ -22,9 +26,9 @@ impl Comm {
     /// sources; those of one source in the order in which it gave them. Collective.
     ///
     /// Takes pairs of a rank and what it shall get: several for one rank, none at all, empty ones and
-    /// some for this rank itself are fine. Its cost grows with the number of partners, and not with
-    /// the number of ranks but for a barrier: where few ranks have something for each other it is
-    /// faster than [`alltoallv`](Comm::alltoallv).
+    /// some for this rank itself are fine. Its cost grows with the number of partners, and with that of
+    /// the ranks only as a barrier's does; [`alltoallv`](Comm::alltoallv) tells every rank a length for
+    /// every rank, and is the faster one where ranks are few or most have something for most.
     ///
     /// # Errors
     /// [`InvalidRank`](crate::ErrorKind::InvalidRank) if a destination does not exist: this rank
@@ -58,7 +62,7 @@ impl Comm {
         let outgoing: Vec<(usize, D)> = outgoing.into_iter().collect();
         let views =
             outgoing.iter().map(|(rank, data)| Ok((*rank, data.as_ref().view()?))).collect();
-        self.consensus::<Vec<T>>(&call, views)
+        self.consensus::<T>(&call, views)
     }
 
     /// [`sparse_exchange`](Comm::sparse_exchange) of any serde values. Collective.
@@ -96,7 +100,7 @@ impl Comm {
             Err(error) => (Vec::new(), Err(error)),
         };
         let views = encoded.iter().map(|(rank, bytes)| Ok((*rank, View::bytes(bytes)))).collect();
-        let inbox = self.consensus::<Vec<u8>>(&call, views);
+        let inbox = self.consensus::<u8>(&call, views);
         refused?;
         let open = |(source, bytes): (usize, Vec<u8>)| {
             let call = call.peer(Peer::From(source));
@@ -106,11 +110,11 @@ impl Comm {
     }
 
     /// Takes part in the consensus, with what can be sent, before it returns any error.
-    fn consensus<'env, R: Received>(
+    fn consensus<'env, T: Element>(
         &'env self,
         call: &Call<'_>,
         outgoing: Result<Vec<(usize, View<'env>)>>,
-    ) -> Result<Vec<(usize, R)>> {
+    ) -> Result<Vec<(usize, Vec<T>)>> {
         // Tells the messages of two calls apart: a rank that is through may begin the next while
         // another still looks for messages of this one.
         let tag = self.next_collective_tag();
@@ -127,50 +131,61 @@ impl Comm {
         };
         let from = any().tag(tag).envelope(call)?;
         let looking = call.peer(Peer::AnySource);
-        let mut inbox: Vec<(usize, R)> = Vec::new();
-        let mut receive = |matched: Matched, errors: &mut Vec<Error>| {
-            let source = matched.status.source() as usize;
-            match R::receive_matched(&call.peer(Peer::From(source)), matched) {
-                Ok((message, _)) => inbox.push((source, message)),
-                Err(error) => errors.push(error),
-            }
-        };
+        let mut inbox: Vec<(usize, Vec<T>)> = Vec::new();
+        // Long messages arrive side by side: each with its place in the inbox.
+        let mut arriving: Vec<(usize, Request<Vec<T>>)> = Vec::new();
+        let receive =
+            |matched: Matched, inbox: &mut Vec<(usize, Vec<T>)>, arriving: &mut Vec<_>| {
+                let source = matched.status.source() as usize;
+                let call = call.peer(Peer::From(source));
+                let mut message = Vec::new();
+                if matched.status.bytes(&call)? <= SHORT {
+                    message = Vec::receive_matched(&call, matched)?.0;
+                } else {
+                    arriving.push((inbox.len(), start_matched::<T>(self, &call, matched)?));
+                }
+                inbox.push((source, message));
+                Ok(())
+            };
         self.scope_at(true, call.location, |scope| {
             scope.reserve(outgoing.len());
             let mut flying = Vec::with_capacity(outgoing.len());
             for (call, to, view) in &outgoing {
                 match scope.start_send(call, Mode::Synchronous, *view, *to) {
                     Ok(index) => flying.push(index),
-                    Err(error) if was_refused(&error) => return Err(error),
-                    Err(error) => errors.push(error),
+                    Err(error) => keep(error, &mut errors)?,
                 }
             }
             let mut barrier = None;
-            wait::until(|| {
-                while let Some(matched) = p2p::try_probe(&looking, from)? {
-                    receive(matched, &mut errors);
-                }
-                if let Some(barrier) = &mut barrier {
-                    return crate::Request::test(barrier);
-                }
-                let mut number = 0;
-                while number < flying.len() {
-                    match scope.look(flying[number]) {
-                        Ok(None) => {
-                            number += 1;
-                            continue;
-                        }
-                        Ok(Some(_)) => {}
-                        Err(error) if was_refused(&error) => return Err(error),
-                        Err(error) => errors.push(error),
+            let mut through = false;
+            // A wait each: one that has found something looks again at once.
+            while !through || !arriving.is_empty() {
+                wait::until(|| {
+                    let mut moved = false;
+                    while let Some(matched) = p2p::try_probe(&looking, from)? {
+                        moved = true;
+                        receive(matched, &mut inbox, &mut arriving)
+                            .or_else(|error| keep(error, &mut errors))?;
                     }
-                    flying.swap_remove(number);
-                }
-                if flying.is_empty() {
-                    barrier = Some(self.ibarrier_at(call)?);
-                }
-                Ok(None)
-            })
+                    moved |= look_at(&mut arriving, &mut errors, |(place, request)| {
+                        let message = request.test()?;
+                        Ok(message.map(|message| inbox[*place].1 = message).is_some())
+                    })?;
+                    match &mut barrier {
+                        None => {
+                            let is_over = |index: &mut usize| Ok(scope.look(*index)?.is_some());
+                            moved |= look_at(&mut flying, &mut errors, is_over)?;
+                            if flying.is_empty() {
+                                barrier = Some(self.ibarrier_at(call)?);
+                            }
+                        }
+                        Some(barrier) if !through => through = barrier.test()?.is_some(),
+                        Some(_) => {}
+                    }
+                    Ok((moved || through && arriving.is_empty()).then_some(()))
+                })?;
+            }
+            Ok(())
         })?;
         match errors.len() {
             0 => {
@@ -182,4 +197,35 @@ impl Comm {
             failed => Err(Error::of_parts(call, format!("{failed} messages are lost"), errors)),
         }
     }
+}
+
+/// Notes an error of one message. Where the gate refused the call, nothing can go on.
+fn keep(error: Error, errors: &mut Vec<Error>) -> Result<()> {
+    if was_refused(&error) {
+        return Err(error);
+    }
+    errors.push(error);
+    Ok(())
+}
+
+/// Looks at everything that is in flight, and forgets what is over. Returns whether anything was.
+fn look_at<T>(
+    flying: &mut Vec<T>,
+    errors: &mut Vec<Error>,
+    mut is_over: impl FnMut(&mut T) -> Result<bool>,
+) -> Result<bool> {
+    let before = flying.len();
+    let mut number = 0;
+    while number < flying.len() {
+        match is_over(&mut flying[number]) {
+            Ok(false) => {
+                number += 1;
+                continue;
+            }
+            Ok(true) => {}
+            Err(error) => keep(error, errors)?,
+        }
+        flying.swap_remove(number);
+    }
+    Ok(flying.len() < before)
 }

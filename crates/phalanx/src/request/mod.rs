@@ -19,7 +19,7 @@ pub use future::block_on;
 pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
-pub(crate) use nonblocking::Receiving;
+pub(crate) use nonblocking::{Receiving, start_matched};
 pub(crate) use orphans::unfinished;
 pub(crate) use task::{Handle, Progress, Single, Task};
 

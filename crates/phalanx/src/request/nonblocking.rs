@@ -159,6 +159,19 @@ impl Comm {
     }
 }
 
+/// Starts to receive a message that was matched. One that is no whole number of elements is taken away.
+pub(crate) fn start_matched<T: Element>(
+    comm: &Comm,
+    call: &Call<'_>,
+    matched: Matched,
+) -> Result<Request<Vec<T>>> {
+    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
+    let finish = |elements: Vec<T>, _: RawStatus, _: &Call<'_>| Ok(elements);
+    let mut receiving = Receiving::new(envelope, finish);
+    receiving.begin(call, matched)?;
+    start_steps(comm, call, receiving)
+}
+
 /// A message of unknown length, whose elements arrive in the background once it is matched.
 pub(crate) struct Receiving<T, F> {
     envelope: Envelope,
