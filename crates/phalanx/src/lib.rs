@@ -15,12 +15,13 @@
 
 #![deny(missing_docs)]
 
-mod claim;
+mod board;
 mod collective;
 mod comm;
 mod datatype;
 mod error;
 mod exchange;
+mod host;
 mod object;
 mod op;
 mod p2p;

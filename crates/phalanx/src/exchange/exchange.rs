@@ -15,10 +15,10 @@ use crate::raw::request::was_refused;
 use crate::raw::wait;
 use crate::raw::{View, ViewMut};
 use crate::record::{
-    Call, EXCHANGE, EXCHANGE_RECV, EXCHANGE_RECV_VEC, EXCHANGE_SEND, EXCHANGE_SEND_OBJECT,
-    Operation, RECV_OBJECT,
+    self, Call, EXCHANGE, EXCHANGE_RECV, EXCHANGE_RECV_VEC, EXCHANGE_SEND, EXCHANGE_SEND_OBJECT,
+    Kind, Operation, RECV_OBJECT,
 };
-use crate::request::Scope;
+use crate::request::{Place, Scope};
 
 /// The sends and receives of one [`Comm::exchange`].
 ///
@@ -53,6 +53,8 @@ struct Incoming<'env> {
     room: Room<'env>,
     /// Whether an earlier line that looks for its message could take the one of this line.
     contested: bool,
+    /// Where the record knows of a receive that looks for its message.
+    place: Place,
 }
 
 type StatusOf = fn(&Call<'_>, &RawStatus) -> Result<Status>;
@@ -210,7 +212,15 @@ impl<'env> Exchange<'env> {
         let call = self.comm.call(operation, location).peer(from.peer()).tag(from.tag);
         match from.envelope(&call).and_then(|envelope| Ok((envelope, room()?))) {
             Ok((envelope, room)) => {
-                let part = Incoming { line, call, from, envelope, room, contested: false };
+                let part = Incoming {
+                    line,
+                    call,
+                    from,
+                    envelope,
+                    room,
+                    contested: false,
+                    place: Place::default(),
+                };
                 self.incoming.push(part);
             }
             Err(error) => self.refused.push((line, error)),
@@ -236,7 +246,7 @@ impl<'env> Exchange<'env> {
             let looks = post(scope, &mut incoming, &mut got);
             let sent = start(scope, &outgoing, &mut got);
             if looks {
-                return complete_looking(scope, &mut incoming, &sent, &mut got);
+                return complete_looking(scope, &call, &mut incoming, &sent, &mut got);
             }
             let mut outcomes = scope.outcomes(&call)?.into_iter();
             // In the order in which they were started: receives first.
@@ -381,6 +391,7 @@ fn start<'scope, 'env: 'scope>(
 /// Completes everything where some receives must look for their messages meanwhile.
 fn complete_looking(
     scope: &Scope<'_, '_>,
+    call: &Call<'_>,
     incoming: &mut [Incoming<'_>],
     sent: &Sent<'_, '_>,
     got: &mut Got,
@@ -388,7 +399,7 @@ fn complete_looking(
     let posted = incoming.iter().filter(|it| matches!(it.room, Room::Posted(..))).count();
     let mut sends: Vec<usize> = (0..sent.started()).collect();
     // A wait each: one that has found something looks again at once.
-    while !wait::until(|| {
+    while !wait::until(call, Kind::WaitAll, || {
         let mut moved = false;
         let mut number = 0;
         while number < sends.len() {
@@ -408,15 +419,23 @@ fn complete_looking(
         for index in 0..incoming.len() {
             let (before, rest) = incoming.split_at_mut(index);
             let part = &mut rest[0];
+            if let Room::Made(_) = part.room {
+                part.place.note(&part.call, record::no_name);
+            }
             let waits = || part.contested && before.iter().any(|it| it.looks_before(part.from));
             let outcome = match &part.room {
                 Room::Posted(request, status_of) => scope
                     .look(*request)
                     .and_then(|raw| raw.map(|raw| status_of(&part.call, &raw)).transpose()),
                 Room::Made(_) if waits() => Ok(None),
-                Room::Made(_) => p2p::try_probe(&part.call, part.envelope).and_then(|matched| {
-                    matched.map(|matched| part.room.take(&part.call, matched)).transpose()
-                }),
+                Room::Made(_) => match p2p::try_probe(&part.call, part.envelope) {
+                    Ok(Some(matched)) => {
+                        part.place = Place::default();
+                        part.room.take(&part.call, matched).map(Some)
+                    }
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                },
                 Room::Fixed(..) | Room::Nothing => continue,
             };
             match outcome {
@@ -429,6 +448,7 @@ fn complete_looking(
                 Err(error) => got.errors.push((part.line, error)),
             }
             part.room = Room::Nothing;
+            part.place = Place::default();
             moved = true;
         }
         let is_over = left == 0 && sends.is_empty();

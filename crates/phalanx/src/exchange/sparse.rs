@@ -14,8 +14,8 @@ use crate::raw::View;
 use crate::raw::p2p::{self, Matched, Mode};
 use crate::raw::request::was_refused;
 use crate::raw::wait;
-use crate::record::{Call, Peer, SPARSE_EXCHANGE, SPARSE_EXCHANGE_OBJECT};
-use crate::request::{Request, start_matched};
+use crate::record::{self, Call, Kind, Peer, SPARSE_EXCHANGE, SPARSE_EXCHANGE_OBJECT};
+use crate::request::{Place, Request, start_matched};
 
 /// Messages of at most so many bytes are on this side as soon as they are matched, or nearly.
 const SHORT: usize = 4096;
@@ -130,7 +130,7 @@ impl Comm {
             Err(error) => (Vec::new(), vec![error]),
         };
         let from = any().tag(tag).envelope(call)?;
-        let looking = call.peer(Peer::AnySource);
+        let looking = call.peer(Peer::AnySource).tag(Some(tag));
         let mut inbox: Vec<(usize, Vec<T>)> = Vec::new();
         // Long messages arrive side by side: each with its place in the inbox.
         let mut arriving: Vec<(usize, Request<Vec<T>>)> = Vec::new();
@@ -158,9 +158,12 @@ impl Comm {
             }
             let mut barrier = None;
             let mut through = false;
+            // What comes is taken, and not waited for.
+            let mut place = Place::default();
+            place.show(&looking, record::name_of::<T>);
             // A wait each: one that has found something looks again at once.
             while !through || !arriving.is_empty() {
-                wait::until(|| {
+                wait::until(call, Kind::WaitAll, || {
                     let mut moved = false;
                     while let Some(matched) = p2p::try_probe(&looking, from)? {
                         moved = true;
