@@ -125,7 +125,7 @@ fn the_null_process_gives_and_takes_nothing(world: Comm) -> phalanx::Result<()> 
 #[phalanx::test(ranks = [2, 4])]
 fn the_other_side_may_use_any_send_and_receive(world: Comm) -> phalanx::Result<()> {
     let peer = world.rank() ^ 1;
-    if world.rank() % 2 == 0 {
+    if world.rank().is_multiple_of(2) {
         let (mut numbers, mut task_of, mut recorded) = (vec![0; 4], None, None);
         let four = [peer; 4];
         world.exchange(|x| {

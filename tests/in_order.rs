@@ -45,7 +45,11 @@ fn turns_follow_each_other_and_do_not_overlap(world: Comm) -> phalanx::Result<()
 #[phalanx::test(ranks = [1, 2, 3, 5])]
 fn after_an_error_it_is_the_next_ranks_turn(world: Comm) -> phalanx::Result<()> {
     let outcome: Result<usize, String> = world.in_order(|| {
-        if world.rank() % 2 == 0 { Err(format!("rank {} fails", world.rank())) } else { Ok(7) }
+        if world.rank().is_multiple_of(2) {
+            Err(format!("rank {} fails", world.rank()))
+        } else {
+            Ok(7)
+        }
     })?;
     match outcome {
         Ok(value) => assert_eq!((world.rank() % 2, value), (1, 7)),

@@ -166,6 +166,22 @@ impl<'env> Exchange<'env> {
 
     /// Receives any serde value, as [`Comm::recv_object`] does, and puts it into the slot. From the
     /// null process nothing comes: the slot stays as it was.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let me = world.rank();
+    /// let (mut name, mut numbers) = (None, Vec::new());
+    /// let got = world.exchange(|x| {
+    ///     x.recv_object(&mut name, me);
+    ///     x.recv_vec(&mut numbers, me);
+    ///     x.send_object(&format!("rank {me}"), me);
+    ///     x.send(&[1.5, 2.5], me);
+    /// })?;
+    /// assert_eq!(name, Some(format!("rank {me}")));
+    /// assert_eq!((numbers, got[1].len), (vec![1.5, 2.5], 2));
+    /// # Ok(())
+    /// # });
+    /// ```
     #[track_caller]
     pub fn recv_object<T: DeserializeOwned>(
         &mut self,
