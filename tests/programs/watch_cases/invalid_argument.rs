@@ -3,6 +3,7 @@
 use phalanx::prelude::*;
 
 use crate::case::{Case, Outcome, case};
+use crate::forms::large;
 
 /// Exchanges a message of one integer between two ranks; each argument may be wrong on rank 0.
 fn exchange(world: &Comm, destination: usize, tag: i32, source: usize) -> Outcome {
@@ -81,16 +82,17 @@ pub fn cases() -> Vec<Case> {
             Ok(())
         })
         .explained(&["invalid length"]),
+        // A small message may find its way without a buffer.
         case("bsend-without-buffer", 2, |world, faulty| {
             if world.rank() == 1 {
-                world.recv::<i32>(0)?;
+                world.recv::<Vec<f64>>(0)?;
                 return Ok(());
             }
+            let data = large();
             if !faulty {
-                phalanx::attach_buffer(1024)?;
+                phalanx::attach_buffer(size_of_val(&data[..]) + phalanx::bsend_overhead())?;
             }
-            world.bsend(&1, 1)?;
-            Ok(())
+            Ok(world.bsend(&data, 1)?)
         })
         .explained(&["no room for a buffered send"]),
         case("group-of-no-rank", 2, |world, faulty| {
