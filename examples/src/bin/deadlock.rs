@@ -26,6 +26,7 @@ use Watch::{On, Strict};
 /// Makes a mistake with messages, to show how it is explained. Ends with exit code 1.
 #[derive(Parser)]
 #[command(
+    name = "deadlock",
     version,
     arg_required_else_help = true,
     after_help = "Examples:
