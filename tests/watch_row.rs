@@ -27,13 +27,13 @@ pub struct Row {
 pub enum InDefault {
     /// It hangs or fails with every MPI library, and one of these phrases says why.
     Explained(Vec<String>),
-    /// With some MPI library it runs through, and then nothing need be said. Where it hangs, it must be
-    /// explained as in strict mode.
+    /// With some MPI library it runs through, and then nothing need be said. Where it hangs, it
+    /// must be explained as in strict mode.
     Harmless,
 }
 
 impl Row {
-    /// The phrases of which one must appear in this mode, and whether it must even if nothing hangs.
+    /// The phrases of which one must appear in this mode, and whether it must if nothing hangs.
     pub fn expected(&self, strict: bool) -> (&[String], bool) {
         match &self.default {
             _ if strict => (&self.strict, true),

@@ -51,7 +51,7 @@ fn a_part_of_the_faulty_programs_is_found_and_their_twins_are_not() {
 }
 
 #[test]
-#[ignore = "takes 10 minutes: cargo test --release -p phalanx-tests --test watch_score -- --ignored"]
+#[ignore = "takes 10 minutes: cargo test -p phalanx-tests --test watch_score -- --ignored"]
 fn all_of_the_faulty_programs() {
     score(&[]);
 }

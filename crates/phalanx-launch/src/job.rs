@@ -132,8 +132,8 @@ impl Job {
         self
     }
 
-    /// As [`share_cores`](Self::share_cores), on cores for which the caller has tokens already: several
-    /// jobs that mostly wait may share them. The job keeps the tokens until its end.
+    /// As [`share_cores`](Self::share_cores), on cores for which the caller has tokens already:
+    /// several jobs that mostly wait may share them. The job keeps the tokens until its end.
     pub fn share_held_cores(mut self, tokens: Arc<CoreTokens>) -> Job {
         self.shared = true;
         self.held = Some(tokens);

@@ -222,8 +222,8 @@ pub fn intertwined() -> Vec<Case> {
     ]
 }
 
-/// A grid of two by two in which each begins with another line: 0 with its row, 1 with its column, 3
-/// with its row, 2 with its column.
+/// A grid of two by two in which each begins with another line: 0 and 3 with their rows, 1 and 2
+/// with their columns.
 fn rows_and_columns(world: &Comm, faulty: bool) -> Outcome {
     let (y, x) = (world.rank() / 2, world.rank() % 2);
     let row = world.split(Some(y as u32), 0)?.ok_or("every rank has a row")?;

@@ -1,9 +1,9 @@
-//! Faulty programs, each with a correct twin: `watch_cases CASE [--correct]` runs one of them on the
-//! ranks it is started on. `watch_score` starts them all, and looks at what the watch says.
+//! Faulty programs, each with a correct twin: `watch_cases CASE [--correct]` runs one of them on
+//! the ranks it is started on. `watch_score` starts them all, and looks at what the watch says.
 //!
-//! The classes are those of the public collections of MPI mistakes (MPI Bugs Initiative, MPI-CorrBench,
-//! MPI-BugBench), as far as they can be written with this library: a data race on a buffer in flight or
-//! an uninitialised handle does not compile.
+//! The classes are those of the public collections of MPI mistakes (MPI Bugs Initiative,
+//! MPI-CorrBench, MPI-BugBench), as far as they can be written with this library: a data race on a
+//! buffer in flight or an uninitialised handle does not compile.
 
 use std::process::ExitCode;
 

@@ -75,8 +75,8 @@ fn two_rounds(world: &Comm, faulty: bool) -> Outcome {
     Ok(())
 }
 
-/// Both ask, but only the first to come gets its answer from rank 0 and passes it on: rank 2 waits for
-/// rank 1's.
+/// Both ask, but only the first to come gets an answer from rank 0, and rank 2 waits for what rank
+/// 1 makes of its own.
 fn first_come_is_answered(world: &Comm, faulty: bool) -> Outcome {
     match world.rank() {
         0 => {

@@ -68,6 +68,6 @@ pub fn cases() -> Vec<Case> {
             world.scatter_object((world.rank() == 0).then_some(given), 0)?;
             Ok(())
         })
-        .explained(&["invalid length"]),
+        .explained(&["invalid length", "could not give the values"]),
     ]
 }

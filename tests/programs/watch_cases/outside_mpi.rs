@@ -1,5 +1,5 @@
-//! Ranks that wait for one which is busy with something else. Nobody can know whether that has an end,
-//! so the watch warns and lets the program go on.
+//! Ranks that wait for one which is busy with something else. Nobody can know whether that has an
+//! end, so the watch warns and lets the program go on.
 
 use std::thread;
 use std::time::Duration;

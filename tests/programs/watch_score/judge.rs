@@ -48,6 +48,12 @@ impl Seen {
         self.stderr.lines().filter(|line| line.starts_with("phalanx: "))
     }
 
+    /// Whether it stood still. A launcher that does not come back from ending a job is another
+    /// matter.
+    fn stood_still(&self) -> bool {
+        self.hung && !self.stderr.contains("phalanx: ending all")
+    }
+
     fn says_any<S: AsRef<str>>(&self, phrases: &[S]) -> bool {
         phrases.iter().any(|phrase| self.stderr.contains(phrase.as_ref()))
     }
@@ -83,7 +89,7 @@ pub fn faulty(row: &Row, mode: Mode, seen: &Seen) -> Verdict {
         Verdict::Found
     } else if seen.says_any(&PHRASES) || (needed && failed) {
         Verdict::WrongExplanation
-    } else if needed || seen.hung {
+    } else if needed || seen.stood_still() {
         Verdict::Missed
     } else {
         Verdict::Harmless
@@ -142,6 +148,8 @@ mod tests {
         assert_eq!(judge(Mode::Default, ended(0, "")), Verdict::Harmless);
         assert_eq!(judge(Mode::Default, ended(1, "message truncated")), Verdict::Harmless);
         assert_eq!(judge(Mode::Default, hung("")), Verdict::Missed);
+        let failed = "phalanx: rank 1 failed\nphalanx: ending all 2 ranks";
+        assert_eq!(judge(Mode::Default, hung(failed)), Verdict::Harmless);
         assert_eq!(judge(Mode::Default, hung("phalanx: send cycle")), Verdict::Found);
         assert_eq!(judge(Mode::Default, ended(1, "phalanx: peer gone")), Verdict::WrongExplanation);
         assert_eq!(judge(Mode::Strict, ended(0, "")), Verdict::Missed);

@@ -1,5 +1,6 @@
-//! Measures the watch: starts each faulty program of `watch_cases` and its correct twin as real jobs,
-//! as everybody runs them and in strict mode, and counts what was found, missed and wrongly suspected.
+//! Measures the watch: starts each faulty program of `watch_cases` and its correct twin as real
+//! jobs, as everybody runs them and in strict mode, and counts what was found, missed and wrongly
+//! suspected.
 //!
 //! ```text
 //! target/release/watch_score                              all, a table and each miss
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use phalanx_tests::watch_row::Row;
 
 use judge::Mode;
@@ -23,8 +24,9 @@ mod run;
 
 /// Measures the watch on faulty programs and their correct twins
 ///
-/// The exit code is 0 if the goals are reached: in strict mode 95 % found; otherwise each program that
-/// hangs explained; in both no word about a correct program. It is 1 if they are not, 2 after a mistake.
+/// The exit code is 0 if the goals are reached: in strict mode 95 % found; otherwise each program
+/// that hangs explained; in both no word about a correct program. It is 1 if they are not, 2 after
+/// a mistake.
 #[derive(Parser)]
 struct Args {
     /// Print a JSON object: all rows and the sums
@@ -40,10 +42,20 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
     /// How many jobs run at the same time; they mostly wait
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = value_parser!(u8).range(1..=64)
+    )]
     jobs: u8,
     /// When a job is taken for one that hangs
-    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 20,
+        value_parser = value_parser!(u64).range(1..=3600)
+    )]
     limit: u64,
 }
 

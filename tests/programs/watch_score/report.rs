@@ -112,8 +112,8 @@ pub fn text(results: &[Outcome], sums: &Sums, modes: &[Mode]) -> String {
             ),
             Mode::Strict => writeln!(
                 text,
-                "strict: {found} of {faulty} faulty programs are found ({} %), {false_alarms} false \
-                 alarms in {correct} correct ones: goal ({GOAL} %, 0) {reached}",
+                "strict: {found} of {faulty} faulty programs are found ({} %), {false_alarms} \
+                 false alarms in {correct} correct ones: goal ({GOAL} %, 0) {reached}",
                 found * 100 / faulty.max(1)
             ),
         };
@@ -167,9 +167,7 @@ fn explain(text: &mut String, result: &Outcome) {
     let strict = if result.mode == Mode::Strict { "PHALANX_WATCH=strict " } else { "" };
     let seed = result.seed.map_or(String::new(), |seed| format!("PHALANX_WATCH_DELAY={seed} "));
     let twin = if result.correct { " --correct" } else { "" };
-    let _ = writeln!(
-        text,
-        "    {strict}{seed}PHALANX_WATCH_AFTER={WATCH_AFTER} mpirun -n {} target/release/watch_cases {}{twin}",
-        result.ranks, result.name
-    );
+    let settings = format!("{strict}{seed}PHALANX_WATCH_AFTER={WATCH_AFTER}");
+    let program = format!("target/release/watch_cases {}{twin}", result.name);
+    let _ = writeln!(text, "    {settings} mpirun -n {} {program}", result.ranks);
 }

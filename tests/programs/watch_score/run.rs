@@ -122,6 +122,8 @@ impl Task<'_> {
             .env("PHALANX_WATCH", if mode == Mode::Strict { "strict" } else { "on" })
             .env("PHALANX_WATCH_AFTER", WATCH_AFTER)
             .env("RUST_BACKTRACE", "0")
+            // Ranks that hang leave the cores to those of other jobs. Only Open MPI reads it.
+            .env("OMPI_MCA_mpi_yield_when_idle", "1")
             .output(Output::Capture)
             .timeout(limit)
             .share_held_cores(lease.cores()?);
@@ -160,8 +162,8 @@ impl Task<'_> {
     }
 }
 
-/// All cores of the machine, which the jobs share: they mostly wait. Given back now and then, so that
-/// jobs of others get their turn.
+/// All cores of the machine, which the jobs share: they mostly wait. Given back now and then, so
+/// that jobs of others get their turn.
 #[derive(Default)]
 struct Lease(Mutex<Option<(Weak<CoreTokens>, Instant)>>);
 
