@@ -15,11 +15,12 @@
 
 #![deny(missing_docs)]
 
-mod claim;
+mod board;
 mod collective;
 mod comm;
 mod datatype;
 mod error;
+mod host;
 mod object;
 mod op;
 mod p2p;

@@ -9,8 +9,9 @@ use crate::datatype::{Element, Payload, PayloadMut, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::{Received, discard, status_of};
 use crate::raw::p2p::{self, Envelope, Matched, Mode, RawStatus};
+use crate::raw::request::Live;
 use crate::raw::{self};
-use crate::record::{Call, IRECV, IRECV_UNKNOWN, ISEND, ISSEND, Operation};
+use crate::record::{self, Call, IRECV, IRECV_UNKNOWN, ISEND, ISSEND, Kind, Operation, What};
 
 impl Comm {
     /// Starts to send a buffer, which the request owns until it is complete.
@@ -77,7 +78,7 @@ impl Comm {
     {
         let call = self.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let begin = |data: &mut P, request: &mut phalanx_sys::MPI_Request| {
+        let begin = |data: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
             unsafe { p2p::isend(&call, mode, data.view()?, envelope, request) }
         };
@@ -111,7 +112,7 @@ impl Comm {
         let from = from.into();
         let call = self.call(&IRECV, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let begin = |buffer: &mut P, request: &mut phalanx_sys::MPI_Request| {
+        let begin = |buffer: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
             unsafe { p2p::irecv(&call, buffer.view_mut()?, envelope, request) }
         };
@@ -162,8 +163,30 @@ impl Comm {
 /// A message of unknown length, whose elements arrive in the background once it is matched.
 pub(crate) struct Receiving<T, F> {
     envelope: Envelope,
+    /// Where the record knows of it while no message is matched.
+    place: Place,
     state: Arrival<T>,
     finish: F,
+}
+
+/// The place of a receive that MPI does not know yet.
+#[derive(Default)]
+struct Place(Option<u16>);
+
+impl Place {
+    fn note<T>(&mut self, call: &Call<'_>) {
+        let what = What::of(Kind::Receive, 0, record::name_of::<T>);
+        let place = *self.0.get_or_insert_with(|| record::pend(call, &what));
+        record::mark(place);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            record::finish(place);
+        }
+    }
 }
 
 enum Arrival<T> {
@@ -175,7 +198,7 @@ enum Arrival<T> {
 
 impl<T: Element, F> Receiving<T, F> {
     pub fn new(envelope: Envelope, finish: F) -> Self {
-        Receiving { envelope, state: Arrival::Unmatched, finish }
+        Receiving { envelope, place: Place::default(), state: Arrival::Unmatched, finish }
     }
 
     fn begin(&mut self, call: &Call<'_>, matched: Matched) -> Result<()> {
@@ -205,8 +228,12 @@ where
 {
     fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
         if let Arrival::Unmatched = self.state {
+            self.place.note::<T>(call);
             match p2p::try_probe(call, self.envelope)? {
-                Some(matched) => self.begin(call, matched)?,
+                Some(matched) => {
+                    self.place = Place::default();
+                    self.begin(call, matched)?;
+                }
                 None => return Ok(Progress::Pending),
             }
         }
@@ -222,6 +249,7 @@ where
     fn block(&mut self, call: &Call<'_>) -> Result<()> {
         if let Arrival::Unmatched = self.state {
             let matched = p2p::probe(call, self.envelope)?;
+            self.place = Place::default();
             self.begin(call, matched)?;
         }
         if let Arrival::Arriving { request, .. } = &mut self.state {

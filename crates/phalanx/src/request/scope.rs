@@ -5,13 +5,12 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use phalanx_sys as ffi;
-
 use crate::comm::{Comm, Dest, Source, Status};
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::status_of;
 use crate::raw::p2p::{self, Mode, RawStatus};
+use crate::raw::request::Live;
 use crate::raw::wait::Backoff;
 use crate::raw::{self};
 use crate::record::{Call, IRECV, ISEND, ISSEND, Operation, Peer, WAIT_ALL};
@@ -26,7 +25,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 #[derive(Default)]
 struct Flights {
-    requests: Vec<ffi::MPI_Request>,
+    requests: Vec<Live>,
     details: Vec<Detail>,
 }
 
@@ -107,7 +106,11 @@ impl Flights {
         let mut outcome = self.complete(comm, location);
         let mut backoff = Backoff::new();
         // Some may still be in flight: all must be over before the buffers are free.
-        while self.requests.iter().any(|&request| request != raw::request::null()) {
+        while self.requests.iter().any(|request| !request.is_null()) {
+            if outcome.as_ref().is_err_and(Error::is_deadlock) {
+                self.give_up(comm);
+                break;
+            }
             if outcome.as_ref().is_err_and(Error::is_state) {
                 let message = format!(
                     "MPI was finalized inside the scope at {location}, with messages in flight \
@@ -123,6 +126,26 @@ impl Flights {
         outcome
     }
 
+    /// Leaves what never completes: the watch has proved it, in strict mode, where a send reads from a
+    /// copy. What can be received no more is taken back.
+    fn give_up(&mut self, comm: &Comm) {
+        for (request, detail) in self.requests.iter_mut().zip(&self.details) {
+            if detail.receives() && !request.is_null() {
+                let call = detail.call(comm);
+                // A refusal leaves the receive as it is; the second call then waits for it.
+                let _ = raw::request::cancel(&call, request);
+                let _ = raw::request::wait(&call, request);
+                if !request.is_null() {
+                    let message = format!(
+                        "a receive at {} can neither be completed nor be taken back",
+                        call.location
+                    );
+                    crate::world::end_job(message);
+                }
+            }
+        }
+    }
+
     fn complete(&mut self, comm: &Comm, location: &'static Location<'static>) -> Result<()> {
         let call = comm.call(&WAIT_ALL, location);
         let details = &self.details;
@@ -131,6 +154,10 @@ impl Flights {
 }
 
 impl Detail {
+    fn receives(&self) -> bool {
+        matches!(self.peer, Peer::From(_) | Peer::AnySource)
+    }
+
     fn call<'c>(&self, comm: &'c Comm) -> Call<'c> {
         comm.call(self.operation, self.location).peer(self.peer).tag(self.tag)
     }
@@ -153,7 +180,7 @@ impl Drop for Recall<'_> {
         }
         let Flights { requests, details } = &mut *flights;
         for (request, detail) in requests.iter_mut().zip(details.iter()) {
-            if matches!(detail.peer, Peer::From(_) | Peer::AnySource) {
+            if detail.receives() {
                 // What cannot be cancelled is waited for below.
                 let _ = raw::request::cancel(&detail.call(self.comm), request);
             }
@@ -168,10 +195,19 @@ impl Drop for Recall<'_> {
                 match raw::request::test(&call, request) {
                     Ok(Some(_)) => {}
                     Err(error) if !raw::request::was_refused(&error) => {}
-                    Ok(None) | Err(_) => left = Some(detail),
+                    Ok(None) | Err(_) => {
+                        // Of several, a receive: only that still needs its buffer in strict mode.
+                        if left.is_none_or(|it: &Detail| !it.receives()) {
+                            left = Some(detail);
+                        }
+                    }
                 }
             }
             let Some(detail) = left else { break };
+            // A send of strict mode reads from a copy.
+            if raw::strict::is_on() && !detail.receives() {
+                break;
+            }
             if start.elapsed() > GRACE {
                 let call = detail.call(self.comm);
                 let message = format!(
@@ -266,7 +302,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 
     #[inline(always)]
-    fn add<T>(&'scope self, request: ffi::MPI_Request, detail: Detail) -> Pending<'scope, T> {
+    fn add<T>(&'scope self, request: Live, detail: Detail) -> Pending<'scope, T> {
         let mut flights = self.flights.borrow_mut();
         if flights.requests.capacity() == 0 {
             flights.requests.reserve(64);
@@ -335,7 +371,7 @@ impl<T: crate::Element> Pending<'_, T> {
     fn open(&self) -> Result<(std::cell::RefMut<'_, Flights>, Call<'_>)> {
         let flights = self.flights.borrow_mut();
         let call = flights.details[self.index].call(self.comm);
-        if flights.requests[self.index] == raw::request::null() {
+        if flights.requests[self.index].is_null() {
             return Err(Error::new(ErrorKind::State, &call, "it was completed already"));
         }
         Ok((flights, call))
