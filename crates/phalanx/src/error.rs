@@ -83,7 +83,7 @@ impl ErrorKind {
             ErrorKind::BufferFull => "no room for a buffered send",
             ErrorKind::Unsupported => "not supported by this MPI",
             ErrorKind::Mismatch => "ranks disagree",
-            ErrorKind::Deadlock => "deadlock",
+            ErrorKind::Deadlock => "deadlock (proved)",
             ErrorKind::Library => "MPI error",
         }
     }
@@ -243,6 +243,11 @@ impl fmt::Display for Error {
             let Place { communicator, rank, size } = place;
             write!(f, " on rank {rank} of {size} in `{communicator}`")?;
         }
+        // A report of several lines is no sentence that a place could end.
+        let place_first = inner.detail.contains('\n');
+        if place_first {
+            write!(f, " [{}]", inner.location)?;
+        }
         write!(f, ": {}", inner.kind.describe())?;
         if !inner.detail.is_empty() {
             write!(f, ": {}", inner.detail)?;
@@ -250,7 +255,7 @@ impl fmt::Display for Error {
         if let Some(library) = &inner.library {
             write!(f, "; {} says: {}", inner.function, library.text)?;
         }
-        write!(f, " [{}]", inner.location)
+        if place_first { Ok(()) } else { write!(f, " [{}]", inner.location) }
     }
 }
 

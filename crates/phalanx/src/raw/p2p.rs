@@ -322,6 +322,58 @@ pub(crate) fn try_probe(call: &Call<'_>, from: Envelope) -> Result<Option<Matche
     Ok(found.then_some(Matched { message, status }))
 }
 
+/// The same inside of a call that the gate has allowed.
+pub(crate) fn try_match(call: &Call<'_>, from: Envelope) -> Result<Option<Matched>> {
+    let comm = identity(call);
+    let mut status = RawStatus::empty();
+    // SAFETY: reading a constant of the C library.
+    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let mut found = 0;
+    // SAFETY: all three results are writable.
+    let code = unsafe {
+        let (rank, tag) = (from.rank, from.tag);
+        ffi::MPI_Improbe(rank, tag, comm, &mut found, &mut message, &mut status.0)
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    Ok((found != 0).then_some(Matched { message, status }))
+}
+
+/// Starts to receive what was matched, inside of a call that the gate has allowed.
+///
+/// # Safety
+/// As for [`irecv`].
+pub(crate) unsafe fn start_matched(
+    call: &Call<'_>,
+    mut matched: Matched,
+    view: ViewMut<'_>,
+    request: &mut Live,
+) -> Result<()> {
+    let counted = view.counted(call)?;
+    // SAFETY: the caller keeps the buffer until completion; the message is received once.
+    let code = unsafe {
+        ffi::MPI_Imrecv(
+            view.pointer,
+            counted.count,
+            counted.datatype,
+            &mut matched.message,
+            &mut request.raw,
+        )
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    note_matched(call, &matched, &view, request);
+    Ok(())
+}
+
+fn note_matched(call: &Call<'_>, matched: &Matched, view: &ViewMut<'_>, request: &mut Live) {
+    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    request.started(&half(call, envelope), &what);
+}
+
 pub(crate) fn probe(call: &Call<'_>, from: Envelope) -> Result<Matched> {
     if policy() == Policy::Poll {
         strict::delay();
@@ -465,7 +517,7 @@ fn sendrecv_polled(
 ) -> Result<RawStatus> {
     let comm = identity(call);
     let copy = strict::copy_of(call, &send)?;
-    let send = copy.as_deref().map_or(send, View::bytes);
+    let send = copy.as_deref().map_or(send, |copy| View::copy_of(copy, &send));
     let (sends, receives) = parts(&send, &recv);
     let (outgoing, incoming) = (send.counted(call)?, recv.counted(call)?);
     let (mut receiving, mut sending) = (super::request::null().raw, super::request::null().raw);
@@ -653,9 +705,7 @@ pub(crate) unsafe fn imrecv(
     gate(call, || unsafe {
         ffi::MPI_Imrecv(view.pointer, counted.count, counted.datatype, &mut matched.message, raw)
     })?;
-    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
-    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
-    request.started(&half(call, envelope), &what);
+    note_matched(call, &matched, &view, request);
     Ok(())
 }
 

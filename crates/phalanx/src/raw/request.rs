@@ -291,6 +291,7 @@ pub(crate) fn wait_any<'a>(
             if done != 0 || code != SUCCESS {
                 return SUCCESS;
             }
+            super::unmatched::look();
             backoff.pause();
             if record::is_told() {
                 return ABANDONED;

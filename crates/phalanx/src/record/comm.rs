@@ -3,7 +3,7 @@
 use std::os::raw::c_int;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use phalanx_sys as ffi;
 
@@ -15,6 +15,7 @@ pub struct Identity {
     pub rank: usize,
     pub size: usize,
     id: u64,
+    me: Weak<Identity>,
     record: Arc<CommRecord>,
     /// Two duplicates for what strict mode tells: what a collective call is about to do, and what a
     /// message holds.
@@ -91,12 +92,24 @@ pub(crate) fn known_comms() -> Vec<Arc<CommRecord>> {
 }
 
 impl Identity {
-    pub(crate) fn new(handle: ffi::MPI_Comm, rank: usize, size: usize, record: CommRecord) -> Self {
+    pub(crate) fn new(
+        handle: ffi::MPI_Comm,
+        rank: usize,
+        size: usize,
+        strict: Option<Strict>,
+        record: CommRecord,
+    ) -> Arc<Self> {
         let record = Arc::new(record);
         if !record.members.is_empty() {
             KNOWN.lock().unwrap_or_else(PoisonError::into_inner).push(record.clone());
         }
-        Identity { handle, rank, size, id: record.id, record, strict: None }
+        let id = record.id;
+        Arc::new_cyclic(|me| Identity { handle, rank, size, id, me: me.clone(), record, strict })
+    }
+
+    /// An owner of the same, for what outlives a call.
+    pub fn shared(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
     }
 
     pub fn name(&self) -> String {

@@ -8,6 +8,7 @@
 mod future;
 mod nonblocking;
 mod orphans;
+mod receiving;
 mod scope;
 mod set;
 mod stable;
@@ -19,8 +20,8 @@ pub use future::block_on;
 pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
-pub(crate) use nonblocking::Receiving;
 pub(crate) use orphans::{unfinished, unwaited};
+pub(crate) use receiving::Receiving;
 pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;

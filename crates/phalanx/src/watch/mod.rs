@@ -165,6 +165,7 @@ impl Watcher {
         let slot = self.board.mine();
         let code = self.board.header.ending.load(Acquire);
         if code != 0 {
+            self.inspector.clean();
             failure::end_by_watch(&self.verdict(), code as i32);
         }
         let sequence = self.lane.sequence();

@@ -54,7 +54,7 @@ pub(super) fn verb<'t>(ranks: &[usize], one: &'t str, several: &'t str) -> &'t s
 }
 
 /// `31 s`, `1.5 s`, `200 ms`.
-pub(super) fn duration(milliseconds: u64) -> String {
+pub(crate) fn duration(milliseconds: u64) -> String {
     match milliseconds {
         0..1000 => format!("{milliseconds} ms"),
         1000..10_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
