@@ -29,7 +29,7 @@ use crate::record::{
 /// // A ring: each rank passes its number on.
 /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
 /// let (left, right) = ring.shift(0, 1)?;
-/// let from_left: usize = ring.sendrecv(&ring.rank(), right, left)?;
+/// let from_left = ring.sendrecv(&ring.rank(), right, left)?;
 /// assert_eq!(Some(from_left), left);
 /// ring.free()
 /// # });
@@ -294,8 +294,9 @@ impl Cart {
     /// # phalanx::run(|world| -> phalanx::Result<()> {
     /// let line = world.cart(&[0], &[false])?.expect("every rank fits");
     /// let (source, destination) = line.shift(0, 1)?;
-    /// let received: Vec<usize> = line.sendrecv(&line.rank(), destination, source)?;
-    /// assert_eq!(received.len(), usize::from(line.rank() > 0)); // nothing from the null process
+    /// let mut received = 0;
+    /// let got = line.sendrecv_into(&line.rank(), destination, &mut received, source)?;
+    /// assert_eq!(got.len, usize::from(line.rank() > 0)); // nothing from the null process
     /// line.free()
     /// # });
     /// ```

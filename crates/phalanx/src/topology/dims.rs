@@ -11,7 +11,7 @@ use crate::record::{Call, DIMS_CREATE};
 ///
 /// # Errors
 /// [`InvalidLength`](ErrorKind::InvalidLength) if there are no ranks or no dimensions, or if what is
-/// fixed does not divide the number of ranks; those of a thread that may not call MPI.
+/// fixed does not divide the number of ranks, or is not all of them where nothing is free; those of a thread that may not call MPI.
 ///
 /// MPI: `MPI_Dims_create`, MPI-4.1 section 8.5.2.
 ///
@@ -46,10 +46,9 @@ pub(super) fn fill(call: &Call<'_>, ranks: usize, dims: &[usize], all: bool) -> 
         .try_fold(1_usize, |product, &dim| product.checked_mul(dim));
     match fixed {
         Some(fixed) if free || all => {
-            if !ranks.is_multiple_of(fixed) {
+            if !ranks.is_multiple_of(fixed) || (!free && fixed != ranks) {
                 return refuse(format!(
-                    "{ranks} ranks cannot be shared evenly by the fixed dimensions of {}, which take \
-                     {fixed}",
+                    "{ranks} ranks do not fill a grid of {}, whose fixed dimensions take {fixed}",
                     text(dims)
                 ));
             }

@@ -1,5 +1,6 @@
 //! The neighbours of a rank, and the communicator that their collectives go over.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::Location;
@@ -41,55 +42,68 @@ struct Links {
     /// In their order; `None` past a closed end of a grid.
     sources: Arc<[Option<usize>]>,
     destinations: Arc<[Option<usize>]>,
-    merged: Option<Merged>,
+    /// The same by rank.
+    incoming: Edges,
+    outgoing: Edges,
+    /// A twin of the communicator where any two ranks have several edges: there they have one, and all
+    /// blocks between them are one message.
+    ///
+    /// The libraries do not agree whose block is whose: on a periodic dimension of two ranks the block
+    /// that was sent forwards may arrive as the one that was sent backwards. In one message it is the
+    /// order of the blocks that decides, which both sides know.
+    twin: Option<Comm>,
     /// The first rank that receives from somebody and sends to nobody.
     deaf: Option<usize>,
 }
 
-/// A twin of the communicator, on which two ranks have one edge however many they have in truth, and
-/// all blocks between them are one message.
-///
-/// Where there are several edges the libraries do not agree whose block is whose: on a periodic
-/// dimension of two ranks the block that was sent forwards may arrive as the one that was sent backwards.
-/// In one message it is the order of the blocks that decides, which both sides know.
-struct Merged {
-    comm: Comm,
-    /// For each edge the indices of its blocks, in the order in which they are sent.
-    sources: Vec<Vec<usize>>,
-    destinations: Vec<Vec<usize>>,
+/// The ranks that are neighbours, and for each the indices at which it is one, in the order in which
+/// blocks are sent.
+pub(crate) struct Edges {
+    ranks: Vec<usize>,
+    indices: Vec<Vec<usize>>,
 }
 
-/// The ranks that occur, and for each the indices at which it does, by the order of `key`.
-fn merge(
-    neighbors: &[Option<usize>],
-    key: impl Fn(usize) -> usize,
-) -> (Vec<usize>, Vec<Vec<usize>>) {
-    let mut ranks: Vec<usize> = Vec::new();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (index, rank) in neighbors.iter().enumerate().filter_map(|(i, rank)| Some((i, (*rank)?))) {
-        match ranks.iter().position(|&it| it == rank) {
-            Some(group) => groups[group].push(index),
-            None => {
-                ranks.push(rank);
-                groups.push(vec![index]);
-            }
+impl Edges {
+    fn new(neighbors: &[Option<usize>], order: fn(usize) -> usize) -> Self {
+        let mut edges = Edges { ranks: Vec::new(), indices: Vec::new() };
+        let mut known = HashMap::new();
+        for (index, rank) in neighbors.iter().enumerate() {
+            let Some(rank) = *rank else { continue };
+            let edge = *known.entry(rank).or_insert_with(|| {
+                edges.ranks.push(rank);
+                edges.indices.push(Vec::new());
+                edges.ranks.len() - 1
+            });
+            edges.indices[edge].push(index);
         }
+        for indices in &mut edges.indices {
+            indices.sort_by_key(|&index| order(index));
+        }
+        edges
     }
-    for group in &mut groups {
-        group.sort_by_key(|&index| key(index));
+
+    fn are_double(&self) -> bool {
+        self.indices.iter().any(|indices| indices.len() > 1)
     }
-    (ranks, groups)
+
+    /// Each neighbour once, with the indices at which it is one.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &[usize])> {
+        self.ranks.iter().copied().zip(self.indices.iter().map(Vec::as_slice))
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side { ranks: &self.ranks, weights: None }
+    }
+
+    /// The places of blocks, those of a neighbour together.
+    fn group(&self, parts: &[Part]) -> impl Iterator<Item = Vec<Part>> {
+        self.indices.iter().map(|indices| indices.iter().map(|&index| parts[index]).collect())
+    }
 }
 
 /// The index at which a block arrives on a grid that was sent at an index: forwards from behind.
 fn across(index: usize) -> usize {
     index ^ 1
-}
-
-fn has_double(neighbors: &[Option<usize>]) -> bool {
-    let mut ranks: Vec<usize> = neighbors.iter().flatten().copied().collect();
-    ranks.sort_unstable();
-    ranks.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 impl Neighborhood {
@@ -102,7 +116,15 @@ impl Neighborhood {
         double: bool,
     ) -> Result<Self> {
         let neighbors: Arc<[_]> = neighbors.into();
-        Neighborhood::new(call, comm, neighbors.clone(), neighbors, double, None, across)
+        let links = Links {
+            incoming: Edges::new(&neighbors, across),
+            outgoing: Edges::new(&neighbors, |index| index),
+            sources: neighbors.clone(),
+            destinations: neighbors,
+            twin: None,
+            deaf: None,
+        };
+        Neighborhood::new(call, comm, links, double)
     }
 
     /// The neighbourhood of a graph. Collective.
@@ -112,44 +134,38 @@ impl Neighborhood {
         sources: Vec<Option<usize>>,
         destinations: Vec<Option<usize>>,
     ) -> Result<Self> {
-        let double = has_double(&sources) || has_double(&destinations);
-        let deaf = !sources.is_empty() && destinations.is_empty();
+        let mut links = Links {
+            incoming: Edges::new(&sources, |index| index),
+            outgoing: Edges::new(&destinations, |index| index),
+            sources: sources.into(),
+            destinations: destinations.into(),
+            twin: None,
+            deaf: None,
+        };
+        let double = links.incoming.are_double() || links.outgoing.are_double();
+        let deaf = !links.sources.is_empty() && links.destinations.is_empty();
         let deaf = if deaf { comm.rank() as u64 } else { u64::MAX };
         let [none_is_double, deaf] = comm.smallest(call, [u64::from(!double), deaf])?;
-        let deaf = (deaf != u64::MAX).then_some(deaf as usize);
-        let double = none_is_double == 0;
-        Neighborhood::new(call, comm, sources.into(), destinations.into(), double, deaf, |it| it)
+        links.deaf = (deaf != u64::MAX).then_some(deaf as usize);
+        Neighborhood::new(call, comm, links, none_is_double == 0)
     }
 
-    fn new(
-        call: &Call<'_>,
-        comm: Comm,
-        sources: Arc<[Option<usize>]>,
-        destinations: Arc<[Option<usize>]>,
-        double: bool,
-        deaf: Option<usize>,
-        arrives: fn(usize) -> usize,
-    ) -> Result<Self> {
-        let mut neighbors: Vec<u32> =
-            sources.iter().chain(&*destinations).flatten().map(|&rank| rank as u32).collect();
+    fn new(call: &Call<'_>, comm: Comm, mut links: Links, double: bool) -> Result<Self> {
+        let (incoming, outgoing) = (&links.incoming, &links.outgoing);
+        let ranks = incoming.ranks.iter().chain(&outgoing.ranks);
+        let mut neighbors: Vec<u32> = ranks.map(|&rank| rank as u32).collect();
         neighbors.sort_unstable();
         neighbors.dedup();
-        let merged = if double {
-            let (ranks_in, groups_in) = merge(&sources, arrives);
-            let (ranks_out, groups_out) = merge(&destinations, |index| index);
-            let incoming = Side { ranks: &ranks_in, weights: None };
-            let outgoing = Side { ranks: &ranks_out, weights: None };
+        if double {
+            let (incoming, outgoing) = (incoming.side(), outgoing.side());
             let handle = comm.handle();
             let made = raw::topology::graph_adjacent(call, handle, incoming, outgoing, false)?;
             let twin = Comm::adopt(call.operation, made, comm.name(), call.location)?;
             twin.identity().set_neighbors(neighbors.clone());
-            Some(Merged { comm: twin, sources: groups_in, destinations: groups_out })
-        } else {
-            None
-        };
+            links.twin = Some(twin);
+        }
         comm.identity().set_neighbors(neighbors);
-        let links = Arc::new(Links { sources, destinations, merged, deaf });
-        Ok(Neighborhood { comm, links })
+        Ok(Neighborhood { comm, links: Arc::new(links) })
     }
 
     /// How many blocks this rank receives in a collective among neighbours, those of neighbours that do
@@ -171,8 +187,14 @@ impl Neighborhood {
         &self.links.sources
     }
 
-    pub(crate) fn destinations(&self) -> &Arc<[Option<usize>]> {
-        &self.links.destinations
+    /// Whom this rank receives from, each once.
+    pub(crate) fn incoming(&self) -> &Edges {
+        &self.links.incoming
+    }
+
+    /// Whom this rank sends to, each once.
+    pub(crate) fn outgoing(&self) -> &Edges {
+        &self.links.outgoing
     }
 
     /// The first rank that receives without sending, if there is any.
@@ -186,7 +208,7 @@ impl Neighborhood {
 
     /// The communicator that the collectives among neighbours go over.
     pub(super) fn carrier(&self) -> &Comm {
-        self.links.merged.as_ref().map_or(&self.comm, |merged| &merged.comm)
+        self.links.twin.as_ref().unwrap_or(&self.comm)
     }
 
     /// A collective among neighbours, for the gate.
@@ -199,7 +221,7 @@ impl Neighborhood {
     }
 
     pub(super) fn is_merged(&self) -> bool {
-        self.links.merged.is_some()
+        self.links.twin.is_some()
     }
 
     /// Whether no rank has neighbours because the grid has no dimensions; then MPI knows of no topology.
@@ -223,25 +245,16 @@ impl Neighborhood {
         if complete && self.is_point() {
             return Ok(());
         }
-        let (blocks, degrees) = match &self.links.merged {
-            Some(merged) if complete => {
-                let group = |parts: &[Part], indices: &[usize]| -> Vec<Part> {
-                    indices.iter().map(|&index| parts[index]).collect()
-                };
-                let out = merged.destinations.iter().map(|it| group(sends, it));
-                let within = merged.sources.iter().map(|it| group(receives, it));
-                let blocks = (Blocks::of_groups(call, out)?, Blocks::of_groups(call, within)?);
-                let degrees = Degrees {
-                    sources: merged.sources.len(),
-                    destinations: merged.destinations.len(),
-                };
-                (blocks, degrees)
-            }
-            // What is wrong is said where it is checked.
-            _ => {
-                let out = Blocks::new(call, sends.iter().copied())?;
-                ((out, Blocks::new(call, receives.iter().copied())?), degrees)
-            }
+        // What is incomplete is refused below, where lengths are checked.
+        let (blocks, degrees) = if complete && self.is_merged() {
+            let Links { incoming, outgoing, .. } = &*self.links;
+            let out = Blocks::of_groups(call, outgoing.group(sends))?;
+            let degrees =
+                Degrees { sources: incoming.ranks.len(), destinations: outgoing.ranks.len() };
+            ((out, Blocks::of_groups(call, incoming.group(receives))?), degrees)
+        } else {
+            let out = Blocks::new(call, sends.iter().copied())?;
+            ((out, Blocks::new(call, receives.iter().copied())?), degrees)
         };
         let (outgoing, incoming) = arrays.insert(blocks);
         neighbor_alltoallw(call, form, outgoing, incoming, degrees)
@@ -250,8 +263,8 @@ impl Neighborhood {
     #[track_caller]
     pub(super) fn free(self) -> Result<()> {
         // Where the links have other owners the communicator has, too, and says so.
-        if let Ok(Links { merged: Some(merged), .. }) = Arc::try_unwrap(self.links) {
-            merged.comm.free()?;
+        if let Ok(Links { twin: Some(twin), .. }) = Arc::try_unwrap(self.links) {
+            twin.free()?;
         }
         self.comm.free()
     }
