@@ -20,6 +20,7 @@ mod collective;
 mod comm;
 mod datatype;
 mod error;
+mod exchange;
 mod host;
 mod object;
 mod op;
@@ -43,6 +44,7 @@ pub use datatype::{
     derive,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exchange::{Corners, Halo, Interior};
 pub use object::{Bincode, Codec, plain};
 pub use op::{
     BitAnd, BitOr, BitXor, Custom, Integer, Locatable, Located, LogicalAnd, LogicalOr, LogicalXor,

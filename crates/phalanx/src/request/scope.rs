@@ -12,7 +12,7 @@ use crate::p2p::status_of;
 use crate::raw::p2p::{self, Mode, RawStatus};
 use crate::raw::request::Live;
 use crate::raw::wait::Backoff;
-use crate::raw::{self};
+use crate::raw::{self, View, ViewMut};
 use crate::record::{Call, IRECV, ISEND, ISSEND, Operation, Peer, WAIT_ALL};
 
 /// A place for requests on borrowed buffers; see [`Comm::scope`].
@@ -36,6 +36,8 @@ struct Detail {
     peer: Peer,
     tag: Option<i32>,
     location: &'static Location<'static>,
+    /// Whether it goes over the private communicator.
+    private: bool,
 }
 
 /// One request of a scope.
@@ -154,12 +156,22 @@ impl Flights {
 }
 
 impl Detail {
+    fn private(call: &Call<'_>, peer: Peer, tag: i32) -> Self {
+        let Call { operation, location, .. } = *call;
+        Detail { operation, peer, tag: Some(tag), location, private: true }
+    }
+
     fn receives(&self) -> bool {
         matches!(self.peer, Peer::From(_) | Peer::AnySource)
     }
 
     fn call<'c>(&self, comm: &'c Comm) -> Call<'c> {
-        comm.call(self.operation, self.location).peer(self.peer).tag(self.tag)
+        let call = if self.private {
+            comm.private_call(self.operation, self.location)
+        } else {
+            comm.call(self.operation, self.location)
+        };
+        call.peer(self.peer).tag(self.tag)
     }
 }
 
@@ -266,7 +278,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         to: Dest,
         location: &'static Location<'static>,
     ) -> Result<Pending<'scope, P::Element>> {
-        let detail = Detail { operation, peer: to.peer(), tag: Some(to.tag), location };
+        let detail =
+            Detail { operation, peer: to.peer(), tag: Some(to.tag), location, private: false };
         let call = detail.call(self.comm);
         let envelope = to.envelope(&call)?;
         let view = data.view()?;
@@ -291,7 +304,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ) -> Result<Pending<'scope, P::Element>> {
         let from = from.into();
         let location = Location::caller();
-        let detail = Detail { operation: &IRECV, peer: from.peer(), tag: from.tag, location };
+        let detail = Detail {
+            operation: &IRECV,
+            peer: from.peer(),
+            tag: from.tag,
+            location,
+            private: false,
+        };
         let call = detail.call(self.comm);
         let envelope = from.envelope(&call)?;
         let view = buffer.view_mut()?;
@@ -299,6 +318,46 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         // SAFETY: as above, and the borrow is exclusive.
         unsafe { p2p::irecv(&call, view, envelope, &mut request)? };
         Ok(self.add(request, detail))
+    }
+
+    /// Starts to send over the private communicator.
+    ///
+    /// # Safety
+    /// The viewed memory stays readable and unchanged until the scope ends.
+    pub(crate) unsafe fn send_privately(
+        &'scope self,
+        call: &Call<'_>,
+        view: View<'_>,
+        (rank, tag): (usize, i32),
+    ) -> Result<()> {
+        let detail = Detail::private(call, Peer::To(rank), tag);
+        let mut request = raw::request::null();
+        let envelope = p2p::Envelope { rank: rank as i32, tag };
+        let call = detail.call(self.comm);
+        // SAFETY: the caller's promise; the scope completes the request at its end.
+        unsafe { p2p::isend(&call, Mode::Standard, view, envelope, &mut request)? };
+        let _: Pending<'_, u8> = self.add(request, detail);
+        Ok(())
+    }
+
+    /// Starts to receive over the private communicator.
+    ///
+    /// # Safety
+    /// The viewed memory stays writable, and nobody else uses it, until the scope ends.
+    pub(crate) unsafe fn receive_privately(
+        &'scope self,
+        call: &Call<'_>,
+        view: ViewMut<'_>,
+        (rank, tag): (usize, i32),
+    ) -> Result<()> {
+        let detail = Detail::private(call, Peer::From(rank), tag);
+        let mut request = raw::request::null();
+        let envelope = p2p::Envelope { rank: rank as i32, tag };
+        let call = detail.call(self.comm);
+        // SAFETY: as above.
+        unsafe { p2p::irecv(&call, view, envelope, &mut request)? };
+        let _: Pending<'_, u8> = self.add(request, detail);
+        Ok(())
     }
 
     #[inline(always)]

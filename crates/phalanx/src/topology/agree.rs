@@ -7,7 +7,7 @@ use crate::raw::collective::Everywhere;
 use crate::record::Call;
 
 /// A number for some numbers, the same on every rank.
-pub(super) fn digest(numbers: impl IntoIterator<Item = usize>) -> u64 {
+pub(crate) fn digest(numbers: impl IntoIterator<Item = usize>) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     numbers.into_iter().fold(ODD, |sum, number| {
         let mixed = (sum ^ number as u64).wrapping_mul(ODD);

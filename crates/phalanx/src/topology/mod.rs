@@ -15,6 +15,7 @@ mod graph;
 mod neighborhood;
 mod per_neighbor;
 
+pub(crate) use agree::digest;
 pub use cart::Cart;
 pub use dims::dims_create;
 pub use graph::{Graph, Neighbor};

@@ -1,0 +1,5 @@
+//! Messages between ranks whose order cannot be wrong.
+
+mod halo;
+
+pub use halo::{Corners, Halo, Interior};
