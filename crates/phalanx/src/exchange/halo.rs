@@ -168,17 +168,16 @@ impl Cart {
             halo.plan(&call, corners)?;
             Ok(halo)
         });
-        // Neighbours look at each other's interiors, whatever these are.
+        // Neighbours look at each other's interiors; the one that has none says so.
+        const NONE: usize = usize::MAX;
         let dimensions = self.dims().len();
-        let mut mine = vec![0; dimensions];
-        for (mine, &length) in mine.iter_mut().zip(interior) {
-            *mine = length;
-        }
+        let mine = made.as_ref().map_or(vec![NONE; dimensions], |halo| halo.interior.clone());
         let theirs = self.neighbor_allgather(&mine)?;
         let made = made.and_then(|halo| {
             for (side, (neighbor, lengths)) in theirs.iter().enumerate() {
                 let across = |it: &usize| *it != side / 2;
                 if let Some(neighbor) = neighbor
+                    && !lengths.contains(&NONE)
                     && let Some(dimension) =
                         (0..dimensions).filter(across).find(|&it| lengths[it] != mine[it])
                 {

@@ -9,6 +9,7 @@ use super::{
     Blocks, Form, Layout, Type, check_blocks, expect_items, free, invalid_length, source, target,
 };
 use crate::error::Result;
+use crate::raw::large::Counted;
 use crate::raw::view::pointer_of;
 use crate::raw::{View, ViewMut};
 use crate::record::{Call, Kind, no_name};
@@ -49,9 +50,9 @@ pub(crate) fn neighbor_allgather(
 ) -> Result<()> {
     expect_items(call, "receive", send.items.saturating_mul(degrees.sources), recv.items)?;
     let outgoing = send.counted(call)?;
-    let incoming = recv.reborrow().first(send.items).counted(call)?;
-    // SAFETY: the receive buffer holds a block for each source. A rank without sources passes a count
-    // that is not used.
+    // Where there are no sources as well: Open MPI 4.1 sends nothing if it expects nothing.
+    let incoming = Counted::new(call, send.items, recv.datatype)?;
+    // SAFETY: the receive buffer holds a block for each source.
     unsafe {
         call_allgather(
             call,
@@ -105,8 +106,9 @@ pub(crate) fn neighbor_alltoall(
 ) -> Result<()> {
     expect_items(call, "send", each.saturating_mul(degrees.destinations), send.items)?;
     expect_items(call, "receive", each.saturating_mul(degrees.sources), recv.items)?;
-    let outgoing = send.first(each).counted(call)?;
-    let incoming = recv.reborrow().first(each).counted(call)?;
+    // Where there are no neighbours on a side as well: Open MPI 4.1 receives nothing if it sends nothing.
+    let outgoing = Counted::new(call, each, send.datatype)?;
+    let incoming = Counted::new(call, each, recv.datatype)?;
     // SAFETY: both buffers hold a block for each neighbour.
     unsafe {
         call_alltoall(
