@@ -199,7 +199,9 @@ impl Picture {
             self.line((LEFT + along, below), (LEFT + along, below + 6), INK, 1.0);
             self.text(LEFT + along, below + 12, &number, Align::Center, LABEL);
             self.line((LEFT - 7, TOP + along), (LEFT - 1, TOP + along), INK, 1.0);
-            self.text(LEFT - 14, TOP + along - 10, &number, Align::Right, LABEL);
+            // Rows are counted from above, y from below.
+            let height = format!("{:.2}", 1.0 - quarter as f64 / 4.0);
+            self.text(LEFT - 14, TOP + along - 10, &height, Align::Right, LABEL);
         }
         self.text(LEFT + SIDE / 2, TOP + SIDE + 44, "x", Align::Center, LABEL);
         self.text(16, TOP + SIDE / 2 - 10, "y", Align::Left, LABEL);
