@@ -279,6 +279,17 @@ fn map(file: &File, slots: usize, mine: usize) -> io::Result<()> {
     Ok(())
 }
 
+impl Header {
+    /// Another node reports: the ranks of this one need not.
+    pub fn give_up_claim(&self) {
+        // Who has claimed it already reports as well.
+        let _ = self.claim.compare_exchange(0, NOBODY, Ordering::AcqRel, Relaxed);
+    }
+}
+
+/// The number of no process.
+const NOBODY: u32 = u32::MAX;
+
 /// Whether the board was made by this version of the library. To be asked when all have opened it.
 pub(crate) fn is_understood() -> bool {
     board().is_some_and(|board| board.header.format.load(Acquire) == format())

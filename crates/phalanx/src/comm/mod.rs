@@ -34,9 +34,9 @@ pub struct Comm {
 }
 
 struct Inner {
-    identity: Identity,
+    identity: Arc<Identity>,
     /// A duplicate for traffic of this library's own: it can never meet a user's message.
-    private: Identity,
+    private: Arc<Identity>,
     /// Numbers what every rank of this communicator does in the same order.
     sequence: AtomicU32,
     /// Numbers what this rank sends out of band.
@@ -100,12 +100,14 @@ impl Comm {
             let members = Arc::clone(&members);
             CommRecord::new(id, name.clone(), private, owned && !private, members, location)
         };
-        let mut identity = Identity::new(handle, rank, size, record(false));
-        if raw::strict::is_on() {
+        let strict = if raw::strict::is_on() {
             let (collectives, messages) = (duplicate(&call, handle)?, duplicate(&call, handle)?);
-            identity.strict = Some(Strict { collectives, messages });
-        }
-        let private = Identity::new(private, rank, size, record(true));
+            Some(Strict { collectives, messages })
+        } else {
+            None
+        };
+        let identity = Identity::new(handle, rank, size, strict, record(false));
+        let private = Identity::new(private, rank, size, None, record(true));
         Ok(Comm {
             inner: Arc::new(Inner {
                 identity,

@@ -18,8 +18,9 @@ use std::panic::Location;
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::datatype::{self, Datatype};
+use crate::raw::p2p::{Envelope, Mode};
 use crate::raw::{View, ViewMut};
-use crate::record::{Call, HALO, name_of};
+use crate::record::{Call, HALO, Peer, name_of};
 use crate::request::Scope;
 use crate::topology::{Cart, digest};
 
@@ -411,14 +412,13 @@ impl<T: Element> Halo<T> {
         self.exchange_at(array, Location::caller(), work)
     }
 
-    #[track_caller]
     fn exchange_at<R>(
         &self,
         array: &mut [T],
         location: &'static Location<'static>,
         work: impl FnOnce(&Interior<'_, T>) -> R,
     ) -> Result<R> {
-        let call = self.cart.call(&HALO, location);
+        let call = self.cart.private_call(&HALO, location);
         if array.len() != self.len() {
             let (given, shape) = (array.len(), &self.shape);
             let detail =
@@ -428,7 +428,7 @@ impl<T: Element> Halo<T> {
         let tag = self.cart.next_collective_tag();
         // From here on the array is used through this address alone.
         let start = array.as_mut_ptr();
-        self.cart.scope(|scope| {
+        self.cart.scope_at(true, location, |scope| {
             // SAFETY: the array is borrowed exclusively until the scope has completed all messages, and
             // `work` sees no cell that one of them writes.
             unsafe { self.begin(&call, scope, start, tag)? };
@@ -452,19 +452,19 @@ impl<T: Element> Halo<T> {
         start: *mut T,
         tag: i32,
     ) -> Result<()> {
+        scope.reserve(self.receives.len() + self.sends.len());
+        let envelope = |rank: usize| Envelope { rank: rank as i32, tag };
         for &Message { rank, part, bytes } in &self.receives {
             // SAFETY: the part lies within the array, and is ghost cells alone.
-            unsafe {
-                let view = ViewMut::new(start.cast(), 1, part.0, bytes, name_of::<T>);
-                scope.receive_privately(call, view, (rank, tag))?;
-            }
+            let view = unsafe { ViewMut::new(start.cast(), 1, part.0, bytes, name_of::<T>) };
+            let call = call.peer(Peer::From(rank)).tag(Some(tag));
+            scope.start_receive(&call, view, envelope(rank))?;
         }
         for &Message { rank, part, bytes } in &self.sends {
             // SAFETY: the part lies within the array, and is interior alone.
-            unsafe {
-                let view = View::new(start.cast(), 1, part.0, bytes, name_of::<T>);
-                scope.send_privately(call, view, (rank, tag))?;
-            }
+            let view = unsafe { View::new(start.cast(), 1, part.0, bytes, name_of::<T>) };
+            let call = call.peer(Peer::To(rank)).tag(Some(tag));
+            scope.start_send(&call, Mode::Standard, view, envelope(rank))?;
         }
         Ok(())
     }

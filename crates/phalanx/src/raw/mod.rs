@@ -16,6 +16,7 @@ pub(crate) mod request;
 pub(crate) mod state;
 pub(crate) mod strict;
 pub(crate) mod topology;
+pub(crate) mod unmatched;
 pub(crate) mod view;
 pub(crate) mod wait;
 pub(crate) mod world;
@@ -118,7 +119,10 @@ pub(crate) fn look(
 #[cold]
 #[inline(never)]
 pub(crate) fn deadlock(call: &Call<'_>) -> Error {
-    Error::new(ErrorKind::Deadlock, call, record::take_told())
+    let report = record::take_told();
+    // The error says this itself.
+    let report = report.strip_prefix("phalanx: deadlock (proved): ").unwrap_or(&report);
+    Error::new(ErrorKind::Deadlock, call, report)
 }
 
 /// A gate for the few functions that MPI allows before `MPI_Init` and from any thread.

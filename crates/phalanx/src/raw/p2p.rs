@@ -106,6 +106,13 @@ impl RawStatus {
 }
 
 impl Mode {
+    #[inline(always)]
+    fn what(self, view: &View<'_>) -> impl FnOnce() -> What {
+        let what = What::of(self.kind(), view.bytes_in_all(), view.element);
+        move || what
+    }
+
+    #[inline(always)]
     fn kind(self) -> Kind {
         match self {
             Mode::Standard | Mode::Ready => Kind::Send,
@@ -117,77 +124,64 @@ impl Mode {
 
 #[inline(always)]
 pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
-    if strict::is_on() {
-        return strict::send(&call.copy(), mode, view, to);
+    if policy() == Policy::Poll {
+        return send_polled(&call.copy(), mode, view.copy(), to);
     }
-    send_view(call, mode, view, to)
+    let comm = identity(call);
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    gate_as(call, mode.what(&view), || {
+        count_sent(call, to);
+        // SAFETY: the view borrows `count` items of `datatype` until this function returns.
+        unsafe {
+            match mode {
+                Mode::Standard => ffi::MPI_Send(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Synchronous => ffi::MPI_Ssend(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Buffered => ffi::MPI_Bsend(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Ready => ffi::MPI_Rsend(buffer, count, datatype, to.rank, to.tag, comm),
+            }
+        }
+    })
 }
 
-#[inline(always)]
+#[cold]
+#[inline(never)]
+fn send_polled(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
+    if strict::is_on() {
+        strict::send(call, mode, view, to)
+    } else {
+        send_view(call, mode, view, to)
+    }
+}
+
+/// A send that is started and then looked at until it is complete.
 pub(super) fn send_view(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let (rank, tag) = (to.rank, to.tag);
-    let what = || What::of(mode.kind(), view.bytes_in_all(), view.element);
-    // The view borrows `count` items of `datatype` until this function returns, and each arm
-    // completes before it returns.
-    match mode {
-        Mode::Standard => blocking(
-            call,
-            what,
-            move || {
-                count_sent(call, to);
-                // SAFETY: as above.
-                unsafe { ffi::MPI_Send(buffer, count, datatype, rank, tag, comm) }
-            },
-            move |r| {
-                count_sent(call, to);
-                // SAFETY: as above.
-                unsafe { ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, r) }
-            },
-            ignore,
-        ),
-        Mode::Synchronous => blocking(
-            call,
-            what,
-            move || {
-                count_sent(call, to);
-                // SAFETY: as above.
-                unsafe { ffi::MPI_Ssend(buffer, count, datatype, rank, tag, comm) }
-            },
-            move |r| {
-                count_sent(call, to);
-                // SAFETY: as above.
-                unsafe { ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, r) }
-            },
-            ignore,
-        ),
-        // Completes without the receiver: there is nothing to wait for.
-        Mode::Buffered => gate_as(call, what, || {
-            // SAFETY: as above.
-            let code = unsafe { ffi::MPI_Bsend(buffer, count, datatype, rank, tag, comm) };
-            if code == SUCCESS {
-                count_sent(call, to);
+    gate_as(call, mode.what(&view), || {
+        strict::delay();
+        count_sent(call, to);
+        let mut request = super::request::null().raw;
+        // SAFETY: the view borrows `count` items of `datatype` until this function returns, and the
+        // request is complete by then.
+        let code = unsafe {
+            let request = &mut request;
+            match mode {
+                Mode::Standard => ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, request),
+                Mode::Synchronous => {
+                    ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, request)
+                }
+                // Completes without the receiver: there is nothing to wait for.
+                Mode::Buffered => {
+                    return ffi::MPI_Bsend(buffer, count, datatype, rank, tag, comm);
+                }
+                Mode::Ready => ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, request),
             }
-            code
-        }),
-        Mode::Ready => blocking(
-            call,
-            what,
-            move || {
-                count_sent(call, to);
-                // SAFETY: as above.
-                unsafe { ffi::MPI_Rsend(buffer, count, datatype, rank, tag, comm) }
-            },
-            move |r| {
-                count_sent(call, to);
-                // SAFETY: as above.
-                unsafe { ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, r) }
-            },
-            ignore,
-        ),
-    }
+        };
+        if code != SUCCESS { code } else { poll(&mut request, ignore(), mode.kind()) }
+    })
 }
 
 /// Counts a message before it is sent: it must not be received before it counts.
@@ -199,7 +193,7 @@ pub(super) fn count_sent(call: &Call<'_>, to: Envelope) {
 }
 
 /// Counts a message that has been received. In strict mode it must hold what the receiver takes it for.
-#[inline(always)]
+#[inline]
 pub(super) fn received(call: &Call<'_>, status: &RawStatus, element: Name) -> Result<()> {
     if let Some(comm) = call.comm {
         comm.count_received(status.source(), status.tag());
@@ -211,7 +205,7 @@ pub(super) fn received(call: &Call<'_>, status: &RawStatus, element: Name) -> Re
 }
 
 /// The same where the call may have failed: a message that is cut off is received all the same.
-#[inline(always)]
+#[inline]
 fn received_or_cut(
     call: &Call<'_>,
     outcome: Result<()>,
@@ -222,6 +216,7 @@ fn received_or_cut(
         Ok(()) => received(call, status, element),
         Err(error) => {
             if error.is_truncated() {
+                // The error that is told is the one of the receive.
                 let _ = received(&call.copy(), status, element);
             }
             Err(error)
@@ -237,23 +232,61 @@ pub(crate) fn recv(
     from: Envelope,
     status: &mut RawStatus,
 ) -> Result<()> {
+    if policy() == Policy::Poll {
+        return recv_polled(&call.copy(), view.pass_on(), from, status);
+    }
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
-    let (rank, tag) = (from.rank, from.tag);
-    let element = view.element;
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
     let pointer = &raw mut status.0;
-    let outcome = blocking(
+    let outcome = gate_as(
         call,
-        || What::of(Kind::Receive, view.bytes_in_all(), element),
-        // SAFETY: the view lends `count` items of `datatype` until this function returns, and the
-        // receive is complete by then.
-        move || unsafe { ffi::MPI_Recv(buffer, count, datatype, rank, tag, comm, pointer) },
-        // SAFETY: as above.
-        move |request| unsafe { ffi::MPI_Irecv(buffer, count, datatype, rank, tag, comm, request) },
-        move || pointer,
+        move || what,
+        || {
+            // SAFETY: the view lends `count` items of `datatype` until this function returns.
+            unsafe { ffi::MPI_Recv(buffer, count, datatype, from.rank, from.tag, comm, pointer) }
+        },
     );
-    received_or_cut(call, outcome, status, element)
+    match outcome {
+        Ok(()) => {
+            if let Some(comm) = call.comm {
+                comm.count_received(status.source(), status.tag());
+            }
+            Ok(())
+        }
+        Err(error) => received_or_cut(&call.copy(), Err(error), status, no_name),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn recv_polled(
+    call: &Call<'_>,
+    view: ViewMut<'_>,
+    from: Envelope,
+    status: &mut RawStatus,
+) -> Result<()> {
+    let comm = identity(call);
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    let pointer = &raw mut status.0;
+    let outcome = gate_as(
+        call,
+        || what,
+        || {
+            strict::delay();
+            let mut request = super::request::null().raw;
+            // SAFETY: the view lends `count` items of `datatype` until this function returns, and the
+            // receive is complete by then.
+            let code = unsafe {
+                ffi::MPI_Irecv(buffer, count, datatype, from.rank, from.tag, comm, &mut request)
+            };
+            if code != SUCCESS { code } else { poll(&mut request, pointer, Kind::Receive) }
+        },
+    );
+    received_or_cut(call, outcome, status, view.element)
 }
 
 /// A message that has been matched: nobody else can receive it.
@@ -287,6 +320,58 @@ pub(crate) fn try_probe(call: &Call<'_>, from: Envelope) -> Result<Option<Matche
     // SAFETY: zero is a valid status.
     let status = RawStatus(unsafe { status.assume_init() });
     Ok(found.then_some(Matched { message, status }))
+}
+
+/// The same inside of a call that the gate has allowed.
+pub(crate) fn try_match(call: &Call<'_>, from: Envelope) -> Result<Option<Matched>> {
+    let comm = identity(call);
+    let mut status = RawStatus::empty();
+    // SAFETY: reading a constant of the C library.
+    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let mut found = 0;
+    // SAFETY: all three results are writable.
+    let code = unsafe {
+        let (rank, tag) = (from.rank, from.tag);
+        ffi::MPI_Improbe(rank, tag, comm, &mut found, &mut message, &mut status.0)
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    Ok((found != 0).then_some(Matched { message, status }))
+}
+
+/// Starts to receive what was matched, inside of a call that the gate has allowed.
+///
+/// # Safety
+/// As for [`irecv`].
+pub(crate) unsafe fn start_matched(
+    call: &Call<'_>,
+    mut matched: Matched,
+    view: ViewMut<'_>,
+    request: &mut Live,
+) -> Result<()> {
+    let counted = view.counted(call)?;
+    // SAFETY: the caller keeps the buffer until completion; the message is received once.
+    let code = unsafe {
+        ffi::MPI_Imrecv(
+            view.pointer,
+            counted.count,
+            counted.datatype,
+            &mut matched.message,
+            &mut request.raw,
+        )
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    note_matched(call, &matched, &view, request);
+    Ok(())
+}
+
+fn note_matched(call: &Call<'_>, matched: &Matched, view: &ViewMut<'_>, request: &mut Live) {
+    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    request.started(&half(call, envelope), &what);
 }
 
 pub(crate) fn probe(call: &Call<'_>, from: Envelope) -> Result<Matched> {
@@ -432,7 +517,7 @@ fn sendrecv_polled(
 ) -> Result<RawStatus> {
     let comm = identity(call);
     let copy = strict::copy_of(call, &send)?;
-    let send = copy.as_deref().map_or(send, View::bytes);
+    let send = copy.as_deref().map_or(send, |copy| View::copy_of(copy, &send));
     let (sends, receives) = parts(&send, &recv);
     let (outgoing, incoming) = (send.counted(call)?, recv.counted(call)?);
     let (mut receiving, mut sending) = (super::request::null().raw, super::request::null().raw);
@@ -534,7 +619,7 @@ pub(crate) unsafe fn isend(
     to: Envelope,
     request: &mut Live,
 ) -> Result<()> {
-    if strict::is_on() {
+    if policy() == Policy::Poll && strict::is_on() {
         return strict::isend(&call.copy(), mode, view, to, request);
     }
     // SAFETY: the caller's promise.
@@ -620,9 +705,7 @@ pub(crate) unsafe fn imrecv(
     gate(call, || unsafe {
         ffi::MPI_Imrecv(view.pointer, counted.count, counted.datatype, &mut matched.message, raw)
     })?;
-    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
-    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
-    request.started(&half(call, envelope), &what);
+    note_matched(call, &matched, &view, request);
     Ok(())
 }
 

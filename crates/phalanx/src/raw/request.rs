@@ -9,13 +9,14 @@ use super::p2p::RawStatus;
 use super::wait::{Backoff, Policy, policy, poll};
 use super::{ABANDONED, SUCCESS, c_count, failure, gate, gate_as, look, strict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{self, Call, Kind, What};
+use crate::record::{self, Call, Kind, Name, What};
 
 /// A request in flight, or the null request, and where the record knows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Live {
     pub raw: ffi::MPI_Request,
     place: u16,
+    receives: bool,
     cancelled: bool,
 }
 
@@ -23,7 +24,8 @@ pub(crate) struct Live {
 #[inline(always)]
 pub(crate) fn null() -> Live {
     // SAFETY: reading a constant of the C library.
-    Live { raw: unsafe { ffi::RSMPI_REQUEST_NULL }, place: record::NONE, cancelled: false }
+    let raw = unsafe { ffi::RSMPI_REQUEST_NULL };
+    Live { raw, place: record::NONE, receives: false, cancelled: false }
 }
 
 impl Live {
@@ -37,6 +39,7 @@ impl Live {
     #[inline(always)]
     pub fn started(&mut self, call: &Call<'_>, what: &What) {
         self.place = record::pend(call, what);
+        self.receives = what.kind == Kind::Receive;
     }
 
     /// The same for a send of strict mode, which reads from a copy.
@@ -52,50 +55,52 @@ impl Live {
     /// The request is over. Counts the message that was received, if there is one.
     #[inline(always)]
     fn over(&mut self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
-        let place = self.place;
-        let cancelled = self.cancelled;
+        let it = *self;
         *self = null();
-        let mut outcome = Ok(());
-        if place != record::NONE {
-            outcome = arrived(call, place, status, code, cancelled);
-            record::finish(place);
-            if strict::is_on() {
-                strict::forget(place);
-            }
+        if policy() == Policy::Poll || code != SUCCESS || it.cancelled {
+            return it.over_slowly(&call.copy(), status, code);
+        }
+        if it.receives
+            && let Some(comm) = call.comm
+        {
+            comm.count_received(status.MPI_SOURCE, status.MPI_TAG);
+        }
+        record::finish(it.place);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn over_slowly(self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
+        let outcome = self.arrived(call, status, code);
+        record::finish(self.place);
+        if strict::is_on() {
+            strict::forget(self.place);
         }
         outcome
     }
-}
 
-/// Counts the message of a receive that is over; in strict mode looks at what it holds.
-#[inline]
-fn arrived(
-    call: &Call<'_>,
-    place: u16,
-    status: &ffi::MPI_Status,
-    code: c_int,
-    cancelled: bool,
-) -> Result<()> {
-    let Some(noted) = record::pending(place) else { return Ok(()) };
-    if noted.what.kind != Kind::Receive {
-        return if strict::is_on() && code == SUCCESS {
-            strict::completed(call, place)
-        } else {
-            Ok(())
-        };
-    }
-    if cancelled {
-        let mut flag = 0;
-        // SAFETY: the status is that of a completed request.
-        let answer = unsafe { ffi::MPI_Test_cancelled(status, &mut flag) };
-        if answer != SUCCESS || flag != 0 {
-            return Ok(());
+    /// Counts the message of a receive; in strict mode looks at what it holds.
+    fn arrived(&self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
+        if !self.receives {
+            let checked = strict::is_on() && code == SUCCESS;
+            return if checked { strict::completed(call, self.place) } else { Ok(()) };
         }
+        if self.cancelled {
+            let mut flag = 0;
+            // SAFETY: the status is that of a completed request.
+            let answer = unsafe { ffi::MPI_Test_cancelled(status, &mut flag) };
+            if answer != SUCCESS || flag != 0 {
+                return Ok(());
+            }
+        }
+        if code == SUCCESS || super::is_truncation(code) {
+            let element =
+                record::pending(self.place).map_or(record::no_name as Name, |it| it.what.element);
+            return super::p2p::received(call, &RawStatus(*status), element);
+        }
+        Ok(())
     }
-    if code == SUCCESS || super::is_truncation(code) {
-        return super::p2p::received(call, &RawStatus(*status), noted.what.element);
-    }
-    Ok(())
 }
 
 fn empty_status() -> ffi::MPI_Status {
@@ -286,6 +291,7 @@ pub(crate) fn wait_any<'a>(
             if done != 0 || code != SUCCESS {
                 return SUCCESS;
             }
+            super::unmatched::look();
             backoff.pause();
             if record::is_told() {
                 return ABANDONED;

@@ -40,7 +40,7 @@ static DELAY: AtomicU64 = AtomicU64::new(0);
 
 /// Makes calls late by times that look random and follow from the seed and the rank.
 pub(crate) fn set_delays(seed: u64, rank: usize) {
-    let mixed = record::tag_mark(rank as i32) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = record::message(rank as i32) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     DELAY.store(mixed | 1, Relaxed);
 }
 

@@ -65,6 +65,13 @@ impl<'a> View<'a> {
         }
     }
 
+    /// A copy for a function off the hot path. What only has its address taken there need not be in
+    /// memory anywhere else.
+    #[inline(always)]
+    pub(crate) fn copy(&self) -> Self {
+        *self
+    }
+
     /// The first `items` items.
     #[inline(always)]
     pub(crate) fn first(self, items: usize) -> Self {
@@ -144,6 +151,12 @@ impl<'a> ViewMut<'a> {
     /// The same memory for a message of any type.
     pub(crate) fn of_anything(self) -> Self {
         ViewMut { element: no_name, ..self }
+    }
+
+    /// The same for a function off the hot path, as [`View::copy`].
+    #[inline(always)]
+    pub(crate) fn pass_on(self) -> Self {
+        ViewMut { ..self }
     }
 
     /// The same memory, to be looked at.

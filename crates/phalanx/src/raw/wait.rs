@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_sys as ffi;
 
-use super::{ABANDONED, SUCCESS, gate_as, strict};
+use super::{ABANDONED, SUCCESS, gate, gate_as, strict, unmatched};
 use crate::error::Result;
 use crate::record::{self, Call, Kind, What};
 
@@ -29,7 +29,22 @@ pub(crate) enum Policy {
     Poll = 1,
 }
 
+/// How messages are waited for now.
 static POLICY: AtomicU8 = AtomicU8::new(Policy::Library as u8);
+/// What all ranks have agreed on.
+static AGREED: AtomicU8 = AtomicU8::new(Policy::Library as u8);
+
+/// How all ranks wait in collective calls.
+#[inline(always)]
+pub(crate) fn agreed_policy() -> Policy {
+    if AGREED.load(Relaxed) == Policy::Library as u8 { Policy::Library } else { Policy::Poll }
+}
+
+/// Says whether messages have to be waited for by polling, whatever was agreed on.
+pub(super) fn poll_messages(must: bool) {
+    let policy = if must { Policy::Poll } else { agreed_policy() };
+    POLICY.store(policy as u8, Relaxed);
+}
 
 #[inline(always)]
 pub(crate) fn policy() -> Policy {
@@ -37,6 +52,7 @@ pub(crate) fn policy() -> Policy {
 }
 
 pub(crate) fn set_policy(policy: Policy) {
+    AGREED.store(policy as u8, Relaxed);
     POLICY.store(policy as u8, Relaxed);
 }
 
@@ -77,7 +93,7 @@ impl Backoff {
     }
 }
 
-/// A call that returns when the operation is complete, in the way of the policy.
+/// A call of all ranks that returns when the operation is complete, in the way they have agreed on.
 #[inline(always)]
 pub(crate) fn blocking(
     call: &Call<'_>,
@@ -92,7 +108,7 @@ pub(crate) fn blocking(
         kind.set(what.kind);
         what
     };
-    gate_as(call, what, || match policy() {
+    gate_as(call, what, || match agreed_policy() {
         Policy::Library => direct(),
         Policy::Poll => {
             strict::delay();
@@ -121,6 +137,7 @@ pub(super) fn poll(
         if code != SUCCESS || done != 0 {
             return code;
         }
+        unmatched::look();
         backoff.pause();
         if record::is_told()
             && let Some(code) = abandon(request, status, kind)
@@ -159,6 +176,10 @@ pub(crate) fn until<T>(
         if let Some(found) = look()? {
             return Ok(found);
         }
+        gate(call, || {
+            unmatched::look();
+            SUCCESS
+        })?;
         backoff.pause();
         if record::is_told() {
             return Err(super::deadlock(call));

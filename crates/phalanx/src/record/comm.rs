@@ -3,17 +3,19 @@
 use std::os::raw::c_int;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use phalanx_sys as ffi;
 
-use super::tag_mark;
+use super::message;
 
 /// A communicator as an MPI call sees it.
 pub struct Identity {
     pub handle: ffi::MPI_Comm,
     pub rank: usize,
     pub size: usize,
+    id: u64,
+    me: Weak<Identity>,
     record: Arc<CommRecord>,
     /// Two duplicates for what strict mode tells: what a collective call is about to do, and what a
     /// message holds.
@@ -51,46 +53,33 @@ pub(crate) struct CommRecord {
     messages: Messages,
 }
 
-/// Messages with one member: how many, and the sum of the marks of their tags.
+/// Messages with one member: sums of [`message`](super::message) over those that were sent and received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub sent: u64,
-    pub sent_marks: u64,
     pub received: u64,
-    pub received_marks: u64,
 }
 
-/// Four numbers for each member, as in [`Counts`].
-struct Messages(Box<[AtomicU64]>);
-
-static SEVERAL_THREADS: AtomicBool = AtomicBool::new(false);
-
-/// Says that several threads may count at the same time.
-pub(crate) fn count_from_several_threads() {
-    SEVERAL_THREADS.store(true, Relaxed);
-}
+/// The two sums of [`Counts`] for each member; none where nobody watches.
+struct Messages(Box<[[AtomicU64; 2]]>);
 
 impl Messages {
     fn new(members: usize) -> Self {
         // Large tables come as untouched pages of the operating system.
-        let numbers = Box::into_raw(vec![0_u64; 4 * members].into_boxed_slice());
-        // SAFETY: an `AtomicU64` has the size, alignment and bit patterns of a `u64` on all platforms
-        // on which the two are aligned alike, which is asserted below.
+        let numbers = Box::into_raw(vec![[0_u64; 2]; members].into_boxed_slice());
         const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
-        Messages(unsafe { Box::from_raw(numbers as *mut [AtomicU64]) })
+        // SAFETY: an `AtomicU64` has the size and the bit patterns of a `u64`, and its alignment, which
+        // is asserted above.
+        Messages(unsafe { Box::from_raw(numbers as *mut [[AtomicU64; 2]]) })
     }
 
     #[inline(always)]
-    fn count(&self, peer: usize, first: usize, tag: i32) {
-        let at = 4 * peer + first;
-        let Some([number, marks]) = self.0.get(at..at + 2) else { return };
-        if SEVERAL_THREADS.load(Relaxed) {
-            number.fetch_add(1, Relaxed);
-            marks.fetch_add(tag_mark(tag), Relaxed);
-        } else {
-            number.store(number.load(Relaxed) + 1, Relaxed);
-            marks.store(marks.load(Relaxed).wrapping_add(tag_mark(tag)), Relaxed);
-        }
+    fn count(&self, peer: usize, which: usize, tag: i32) {
+        let Some(sums) = self.0.get(peer) else { return };
+        let sum = &sums[which];
+        // Several threads may lose a message here: where there are several, nothing is concluded from
+        // the sums.
+        sum.store(sum.load(Relaxed).wrapping_add(message(tag)), Relaxed);
     }
 }
 
@@ -103,12 +92,24 @@ pub(crate) fn known_comms() -> Vec<Arc<CommRecord>> {
 }
 
 impl Identity {
-    pub(crate) fn new(handle: ffi::MPI_Comm, rank: usize, size: usize, record: CommRecord) -> Self {
+    pub(crate) fn new(
+        handle: ffi::MPI_Comm,
+        rank: usize,
+        size: usize,
+        strict: Option<Strict>,
+        record: CommRecord,
+    ) -> Arc<Self> {
         let record = Arc::new(record);
         if !record.members.is_empty() {
             KNOWN.lock().unwrap_or_else(PoisonError::into_inner).push(record.clone());
         }
-        Identity { handle, rank, size, record, strict: None }
+        let id = record.id;
+        Arc::new_cyclic(|me| Identity { handle, rank, size, id, me: me.clone(), record, strict })
+    }
+
+    /// An owner of the same, for what outlives a call.
+    pub fn shared(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
     }
 
     pub fn name(&self) -> String {
@@ -121,7 +122,7 @@ impl Identity {
 
     #[inline(always)]
     pub fn id(&self) -> u64 {
-        self.record.id
+        self.id
     }
 
     pub(crate) fn record(&self) -> &Arc<CommRecord> {
@@ -140,7 +141,7 @@ impl Identity {
     #[inline(always)]
     pub fn count_received(&self, rank: c_int, tag: c_int) {
         if rank >= 0 {
-            self.record.messages.count(rank as usize, 2, tag);
+            self.record.messages.count(rank as usize, 1, tag);
         }
     }
 
@@ -210,8 +211,8 @@ impl CommRecord {
 
     /// The messages with one member.
     pub fn counts(&self, peer: usize) -> Counts {
-        let at = |index: usize| self.messages.0[4 * peer + index].load(Relaxed);
-        Counts { sent: at(0), sent_marks: at(1), received: at(2), received_marks: at(3) }
+        let Some([sent, received]) = self.messages.0.get(peer) else { return Counts::default() };
+        Counts { sent: sent.load(Relaxed), received: received.load(Relaxed) }
     }
 
     /// The rank here of a rank of the world.

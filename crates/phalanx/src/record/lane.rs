@@ -9,15 +9,14 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-    Ordering::Relaxed,
+    AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed,
 };
 use std::sync::{Mutex, PoisonError};
 
 use super::{Call, Kind, Name, Operation, Peer, What, no_name};
 
 /// Calls that a lane remembers.
-pub(crate) const HISTORY: usize = 64;
+pub(crate) const HISTORY: usize = 16;
 
 /// One call.
 #[repr(C, align(64))]
@@ -28,10 +27,21 @@ pub(crate) struct Entry {
     bytes: AtomicU64,
     element: AtomicUsize,
     reduction: AtomicU64,
-    peer: AtomicI32,
-    tag: AtomicI32,
-    number: AtomicU32,
-    kind: AtomicU32,
+    /// Peer above, tag below.
+    address: AtomicU64,
+    /// Number above, kind below.
+    rest: AtomicU64,
+}
+
+/// Two numbers as one, so that noting them is one store.
+#[inline(always)]
+const fn pack(above: i32, below: i32) -> u64 {
+    (above as u32 as u64) << 32 | below as u32 as u64
+}
+
+#[inline(always)]
+const fn unpack(both: u64) -> (i32, i32) {
+    ((both >> 32) as i32, both as i32)
 }
 
 /// Where a peer is not a rank.
@@ -60,10 +70,8 @@ impl Entry {
             bytes: AtomicU64::new(0),
             element: AtomicUsize::new(0),
             reduction: AtomicU64::new(0),
-            peer: AtomicI32::new(NO_PEER),
-            tag: AtomicI32::new(NO_TAG),
-            number: AtomicU32::new(0),
-            kind: AtomicU32::new(0),
+            address: AtomicU64::new(pack(NO_PEER, NO_TAG)),
+            rest: AtomicU64::new(0),
         }
     }
 
@@ -81,11 +89,11 @@ impl Entry {
         self.comm.store(call.comm.map_or(0, |comm| comm.id()), Relaxed);
         self.bytes.store(what.bytes, Relaxed);
         self.element.store(what.element as usize, Relaxed);
-        self.reduction.store(what.reduction, Relaxed);
-        self.peer.store(peer, Relaxed);
-        self.tag.store(call.tag.unwrap_or(NO_TAG), Relaxed);
-        self.number.store(what.number, Relaxed);
-        self.kind.store(what.kind as u32, Relaxed);
+        if what.kind.is_collective() {
+            self.reduction.store(what.reduction, Relaxed);
+        }
+        self.address.store(pack(peer, call.tag.unwrap_or(NO_TAG)), Relaxed);
+        self.rest.store(pack(what.number as i32, what.kind as i32), Relaxed);
     }
 
     /// What was noted, or nothing where nothing was. Whether the parts belong together is for the
@@ -95,8 +103,10 @@ impl Entry {
         let location = self.location.load(Relaxed);
         // SAFETY: both pointers are null or were made from `&'static` references in `note`.
         let (operation, location) = unsafe { (operation.as_ref()?, location.as_ref()?) };
-        let kind = Kind::ALL.get(self.kind.load(Relaxed) as usize).copied()?;
-        let peer = match (self.peer.load(Relaxed), kind) {
+        let (number, kind) = unpack(self.rest.load(Relaxed));
+        let (peer, tag) = unpack(self.address.load(Relaxed));
+        let kind = Kind::ALL.get(kind as usize).copied()?;
+        let peer = match (peer, kind) {
             (ANY_SOURCE, _) => Peer::AnySource,
             (NULL, _) => Peer::Null,
             (NO_PEER, _) => Peer::None,
@@ -104,13 +114,13 @@ impl Entry {
             (rank, kind) if kind.is_collective() => Peer::Root(rank as usize),
             (rank, _) => Peer::To(rank as usize),
         };
-        let tag = self.tag.load(Relaxed);
+        let reduction = if kind.is_collective() { self.reduction.load(Relaxed) } else { 0 };
         let what = What {
             kind,
             bytes: self.bytes.load(Relaxed),
             element: name(self.element.load(Relaxed)),
-            reduction: self.reduction.load(Relaxed),
-            number: self.number.load(Relaxed),
+            reduction,
+            number: number as u32,
         };
         Some(Noted {
             operation,
@@ -137,8 +147,9 @@ fn name(address: usize) -> Name {
 pub(crate) struct Lane {
     /// Twice the number of calls that are complete, and one more inside a call.
     sequence: AtomicU64,
-    /// How many looks have found nothing since the last call.
+    /// How many looks have found nothing after the call with that sequence number.
     looks: AtomicU64,
+    looks_after: AtomicU64,
     /// What was looked at last.
     look: Entry,
     ring: [Entry; HISTORY],
@@ -149,6 +160,7 @@ impl Lane {
         Lane {
             sequence: AtomicU64::new(0),
             looks: AtomicU64::new(0),
+            looks_after: AtomicU64::new(0),
             look: Entry::new(),
             ring: [const { Entry::new() }; HISTORY],
         }
@@ -184,21 +196,15 @@ impl Lane {
 
     /// How often the thread has looked for something in vain since its last call, and for what.
     pub fn looks(&self) -> (u64, Option<Noted>) {
-        let looks = self.looks.load(Relaxed);
+        let current = self.looks_after.load(Relaxed) == self.sequence.load(Relaxed);
+        let looks = if current { self.looks.load(Relaxed) } else { 0 };
         (looks, if looks > 0 { self.look.read() } else { None })
-    }
-
-    fn activate(&'static self) {
-        LANE.set(self);
     }
 }
 
-/// The lane of the thread that initialises MPI, where there is no board to put it on.
+/// The lane of the thread that initialises MPI, until there is a board to put it on, and where nobody
+/// watches.
 static FIRST: Lane = Lane::new();
-
-/// What is kept of the last call where nobody watches.
-static LAST: Entry = Entry::new();
-static INSIDE: AtomicBool = AtomicBool::new(false);
 
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
@@ -210,8 +216,7 @@ struct Lanes {
 static LANES: Mutex<Lanes> = Mutex::new(Lanes { all: Vec::new(), free: Vec::new() });
 
 thread_local! {
-    /// The lane of this thread, or null: then only the last call of the process is kept.
-    static LANE: Cell<*const Lane> = const { Cell::new(ptr::null()) };
+    static LANE: Cell<&'static Lane> = const { Cell::new(&FIRST) };
     static LEASE: Lease = const { Lease(Cell::new(None)) };
 }
 
@@ -220,7 +225,7 @@ struct Lease(Cell<Option<&'static Lane>>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        LANE.set(ptr::null());
+        LANE.set(&FIRST);
         if let Some(lane) = self.0.take() {
             LANES.lock().unwrap_or_else(PoisonError::into_inner).free.push(lane);
         }
@@ -229,18 +234,17 @@ impl Drop for Lease {
 
 /// From now on the calls of this thread, which has initialised MPI, go to this lane, and those of
 /// other threads to lanes of their own.
-pub(crate) fn activate(lane: Option<&'static Lane>) {
-    let lane = lane.unwrap_or(&FIRST);
+pub(crate) fn activate(lane: &'static Lane) {
     let mut lanes = LANES.lock().unwrap_or_else(PoisonError::into_inner);
     lanes.all.push(lane);
-    lane.activate();
+    LANE.set(lane);
     WATCHED.store(true, Ordering::Release);
 }
 
 /// The watch is over.
 pub(crate) fn retire() {
     WATCHED.store(false, Ordering::Release);
-    LANE.set(ptr::null());
+    LANE.set(&FIRST);
 }
 
 pub(crate) fn is_watched() -> bool {
@@ -255,7 +259,7 @@ pub(crate) fn lanes() -> Vec<&'static Lane> {
 /// A lane for a thread that has none.
 #[cold]
 pub(crate) fn join() {
-    if !is_watched() || !LANE.get().is_null() {
+    if !is_watched() || !ptr::eq(LANE.get(), &FIRST) {
         return;
     }
     let mut lanes = LANES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,67 +270,56 @@ pub(crate) fn join() {
     });
     drop(lanes);
     if LEASE.try_with(|lease| lease.0.set(Some(lane))).is_ok() {
-        lane.activate();
+        LANE.set(lane);
     }
 }
 
-/// Whether the call that begins is noted on a lane, and how to end the note.
+/// The note of a call that has begun.
 #[derive(Clone, Copy)]
 pub(crate) struct Noting {
-    lane: *const Lane,
+    lane: &'static Lane,
     sequence: u64,
 }
 
 /// Notes that a call begins.
 #[inline(always)]
 pub(crate) fn enter(call: &Call<'_>, what: &What) -> Noting {
-    let pointer = LANE.get();
-    // SAFETY: the lane of a thread is null or lives as long as the process.
-    let Some(lane) = (unsafe { pointer.as_ref() }) else {
-        LAST.note(call, what);
-        INSIDE.store(true, Relaxed);
-        return Noting { lane: pointer, sequence: 0 };
-    };
+    let lane = LANE.get();
     let sequence = lane.sequence.load(Relaxed);
     // Inside a wait of several steps, the steps are no calls of their own.
     if sequence % 2 == 0 {
         lane.entry(sequence).note(call, what);
-        lane.looks.store(0, Relaxed);
         lane.sequence.store(sequence + 1, Ordering::Release);
     }
-    Noting { lane: pointer, sequence }
+    Noting { lane, sequence }
 }
 
 /// Notes that a call is over.
 #[inline(always)]
 pub(crate) fn leave(noting: Noting) {
-    // SAFETY: as in `enter`.
-    let Some(lane) = (unsafe { noting.lane.as_ref() }) else {
-        INSIDE.store(false, Relaxed);
-        return;
-    };
     if noting.sequence % 2 == 0 {
-        lane.sequence.store(noting.sequence + 2, Ordering::Release);
+        noting.lane.sequence.store(noting.sequence + 2, Ordering::Release);
     }
 }
 
 /// Notes that a look has found nothing.
 #[inline(always)]
 pub(crate) fn looked(call: &Call<'_>, what: &What) {
-    // SAFETY: as in `enter`.
-    let Some(lane) = (unsafe { LANE.get().as_ref() }) else { return };
-    if lane.sequence.load(Relaxed) % 2 == 0 {
+    let lane = LANE.get();
+    let sequence = lane.sequence.load(Relaxed);
+    if sequence % 2 == 0 {
         lane.look.note(call, what);
-        lane.looks.store(lane.looks.load(Relaxed) + 1, Relaxed);
+        let before = lane.looks_after.load(Relaxed) == sequence;
+        let looks = if before { lane.looks.load(Relaxed) + 1 } else { 1 };
+        lane.looks.store(looks, Relaxed);
+        lane.looks_after.store(sequence, Relaxed);
     }
 }
 
 /// The sequence number of the call that this thread is inside of.
 #[inline(always)]
 pub(crate) fn inside() -> Option<u64> {
-    // SAFETY: as in `enter`.
-    let lane = unsafe { LANE.get().as_ref() }?;
-    let sequence = lane.sequence.load(Relaxed);
+    let sequence = LANE.get().sequence.load(Relaxed);
     (sequence % 2 == 1).then_some(sequence)
 }
 
@@ -351,14 +344,12 @@ pub(crate) struct LastCall {
 
 pub(crate) fn last_call() -> Option<LastCall> {
     let lanes = lanes();
-    let Some(lane) = lanes.first().filter(|_| is_watched()) else {
-        return Some(LastCall { noted: LAST.read()?, inside: INSIDE.load(Relaxed) });
-    };
+    let lane = lanes.first().copied().unwrap_or(&FIRST);
     let sequence = lane.sequence();
     if let Some(noted) = lane.current(sequence) {
         return Some(LastCall { noted, inside: true });
     }
-    let noted = lane.history(sequence).pop().or_else(|| LAST.read())?;
+    let noted = lane.history(sequence).pop()?;
     Some(LastCall { noted, inside: false })
 }
 

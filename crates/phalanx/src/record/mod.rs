@@ -22,14 +22,10 @@ pub(crate) use comm::{CommRecord, Counts, Identity, Strict, known_comms};
 pub(crate) use lane::{
     Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, retire, waiting,
 };
-pub(crate) use pending::{NONE, add as pend, find as pending, finish, for_each, mark, overflowed};
+pub(crate) use pending::{
+    NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,
+};
 pub(crate) use told::{is_told, take_told, tell};
-
-/// Says that several threads may call at the same time: numbers are then counted with care.
-pub(crate) fn share() {
-    comm::count_from_several_threads();
-    pending::share();
-}
 
 /// An operation of this library and the MPI function behind it.
 #[derive(Debug)]
@@ -108,12 +104,22 @@ impl Kind {
     }
 }
 
-/// A number for a tag whose sums tell sets of tags apart (the finaliser of SplitMix64).
+/// A number for a message with a tag. Of sums of such numbers two things can be told: how many there
+/// are (the low bits), and whether they are those of certain tags (the others: a hash of each).
 #[inline(always)]
-pub(crate) fn tag_mark(tag: i32) -> u64 {
-    let mut z = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    z ^ (z >> 32)
+pub(crate) fn message(tag: i32) -> u64 {
+    let mut hash = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^= hash >> 32;
+    hash.wrapping_mul(0xd6e8_feb8_6659_fd93) << NUMBER_BITS | 1
+}
+
+/// How many low bits of a sum of messages are their number.
+pub(crate) const NUMBER_BITS: u32 = 20;
+
+/// How many messages a sum stands for: negative if more were received than sent.
+pub(crate) fn number_of(sum: u64) -> i64 {
+    let shift = u64::BITS - NUMBER_BITS;
+    ((sum << shift) as i64) >> shift
 }
 
 /// Declares operations: `NAME = "method" : "MPI_Function";`.
@@ -242,6 +248,22 @@ operations! {
     ALLREDUCE_OBJECT = "allreduce_object": "MPI_Send";
     EXSCAN_OBJECT = "exscan_object": "MPI_Send";
     SCAN_OBJECT = "scan_object": "MPI_Send";
+    EXCHANGE = "exchange": "MPI_Waitall";
+    EXCHANGE_SEND = "send": "MPI_Isend";
+    EXCHANGE_RECV = "recv": "MPI_Irecv";
+    EXCHANGE_RECV_VEC = "recv_vec": "MPI_Mrecv";
+    EXCHANGE_SEND_OBJECT = "send_object": "MPI_Isend";
+    SHIFT = "shift": "MPI_Sendrecv";
+    SHIFT_INTO = "shift_into": "MPI_Sendrecv";
+    SHIFT_OPEN = "shift_open": "MPI_Sendrecv";
+    SHIFT_OBJECT = "shift_object": "MPI_Isend";
+    SHIFT_OPEN_OBJECT = "shift_open_object": "MPI_Isend";
+    SWAP = "swap": "MPI_Sendrecv_replace";
+    SWAP_OBJECT = "swap_object": "MPI_Isend";
+    PAIRWISE = "pairwise": "MPI_Allgatherv";
+    SPARSE_EXCHANGE = "sparse_exchange": "MPI_Issend";
+    SPARSE_EXCHANGE_OBJECT = "sparse_exchange_object": "MPI_Issend";
+    IN_ORDER = "in_order": "MPI_Recv";
     DATATYPE = "datatype": "MPI_Type_commit";
     OP = "reduction operation": "MPI_Op_create";
 }

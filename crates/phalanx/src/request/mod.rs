@@ -8,6 +8,8 @@
 mod future;
 mod nonblocking;
 mod orphans;
+mod place;
+mod receiving;
 mod scope;
 mod set;
 mod stable;
@@ -19,8 +21,9 @@ pub use future::block_on;
 pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
-pub(crate) use nonblocking::Receiving;
 pub(crate) use orphans::{unfinished, unwaited};
+pub(crate) use place::Place;
+pub(crate) use receiving::{Receiving, start_matched};
 pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;

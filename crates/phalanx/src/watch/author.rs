@@ -27,10 +27,9 @@ impl Author {
 
     /// Whether other threads than the first may make MPI calls.
     fn several_threads(&self) -> bool {
-        raw::state::level() >= raw::state::Threading::Serialized
-            && (record::lanes().len() > 1
-                || self.threads_at_start == 0
-                || host::threads() > self.threads_at_start)
+        record::lanes().len() > 1
+            || raw::state::level() >= raw::state::Threading::Serialized
+                && (self.threads_at_start == 0 || host::threads() > self.threads_at_start)
     }
 
     /// The statement about the state with this sequence number, or `None` if the rank moves on
@@ -90,16 +89,10 @@ fn facts(noted: &Noted) -> CallFacts {
 
 fn comm_facts(comm: &CommRecord) -> CommFacts {
     let with = |peer: usize| {
-        let Counts { sent, sent_marks, received, received_marks } = comm.counts(peer);
-        Traffic {
-            peer: peer as u32,
-            sent: sent as u32,
-            received: received as u32,
-            sent_marks,
-            received_marks,
-        }
+        let Counts { sent, received } = comm.counts(peer);
+        Traffic { peer: peer as u32, sent, received }
     };
-    let is_known = |it: &Traffic| it.sent > 0 || it.received > 0;
+    let is_known = |it: &Traffic| it.sent != 0 || it.received != 0;
     CommFacts {
         id: comm.id,
         name: comm.name(),

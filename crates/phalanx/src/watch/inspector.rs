@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::census::{self, Look};
-use super::judge::{Judgement, Verdict, judge};
+use super::judge::{Judgement, Verdict, duration, judge};
 use super::remote::{Address, Remote};
 use super::settings::{Mode, Settings, mode};
 use super::statement::{Activity, Seen, Statement};
@@ -88,10 +88,17 @@ impl Inspector {
     pub fn moved(&mut self, sequence: u64, after: Duration) {
         if self.warned.remove(&self.rank) == Some(sequence) {
             failure::print(&format!(
-                "phalanx: rank {} goes on after {} s: it was slow, and no deadlock",
+                "phalanx: rank {} goes on after {}: it was slow, and no deadlock",
                 self.rank,
-                after.as_secs()
+                duration(after.as_millis() as u64)
             ));
+        }
+    }
+
+    /// Leaves nothing behind, before the process ends.
+    pub fn clean(&self) {
+        if let Some(remote) = &self.remote {
+            remote.clean();
         }
     }
 
@@ -122,6 +129,7 @@ impl Inspector {
             self.board.header.ending.store(DEADLOCK_CODE as u32, Release);
             if let Some(remote) = &self.remote {
                 remote.end(&judgement.text, DEADLOCK_CODE);
+                remote.clean();
             }
             failure::end_by_watch(&judgement.text, DEADLOCK_CODE);
         } else {

@@ -51,7 +51,7 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 /// only) the calls are noted all the same.
 pub(crate) fn start(setup: Setup) {
     let (Ok(settings), Some(board)) = (settings(), board()) else { return };
-    record::activate(Some(&board.mine().lane));
+    record::activate(&board.mine().lane);
     if crate::raw::state::level() == crate::raw::state::Threading::Single {
         return;
     }
@@ -165,6 +165,7 @@ impl Watcher {
         let slot = self.board.mine();
         let code = self.board.header.ending.load(Acquire);
         if code != 0 {
+            self.inspector.clean();
             failure::end_by_watch(&self.verdict(), code as i32);
         }
         let sequence = self.lane.sequence();

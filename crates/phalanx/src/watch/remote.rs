@@ -141,6 +141,7 @@ fn serve(mut stream: TcpStream, word: u128, board: &Board) -> io::Result<()> {
             Answer::Done
         }
         Question::End(report, code) => {
+            board.header.give_up_claim();
             board.header.verdict.write(report.as_bytes());
             board.header.ending.store(code as u32, Ordering::Release);
             Answer::Done
@@ -217,10 +218,22 @@ impl Remote {
 
     /// Whether a node with lower ranks has one that waits, and so looks at all of them itself.
     pub fn leave_it_to_another(&self) -> bool {
+        let mut missed = false;
         let before = self.nodes.iter().take_while(|(node, _)| *node < self.me);
-        before.into_iter().any(|(_, processes)| {
-            matches!(self.ask(processes, &Question::DoesAnyWait), Ok(Answer::Waits(true)))
-        })
+        let leave = before.into_iter().any(|(_, processes)| {
+            match self.ask(processes, &Question::DoesAnyWait) {
+                Ok(answer) => matches!(answer, Answer::Waits(true)),
+                Err(_) => {
+                    missed = true;
+                    processes.iter().any(|(rank, _)| self.files.waits(*rank))
+                }
+            }
+        });
+        if missed {
+            // The node to which it is left must see this one.
+            self.files.write();
+        }
+        leave
     }
 
     /// The ranks of all other nodes.
@@ -272,6 +285,11 @@ impl Remote {
             // The launcher ends those that are not told.
             let _ = self.ask(processes, &Question::End(report.to_owned(), code));
         }
+    }
+
+    /// Takes back what was left for others, before the process ends.
+    pub fn clean(&self) {
+        self.files.remove();
     }
 
     /// Asks the processes of a node, in turn, until one answers.
@@ -344,13 +362,21 @@ impl Files {
         }
     }
 
+    /// Whether a rank of another node waits, by what that node left.
+    fn waits(&self, rank: usize) -> bool {
+        self.record(rank).is_some_and(|(_, sequence, _)| sequence % 2 == 1)
+    }
+
+    fn record(&self, rank: usize) -> Option<Record> {
+        let bytes = fs::read(self.path(rank)).ok()?;
+        let config = config::standard().with_limit::<LONGEST>();
+        bincode::serde::decode_from_slice(&bytes, config).ok().map(|(record, _)| record)
+    }
+
     /// What another node left of a rank, if it is newer than what was read before: an old file would
     /// be no second look.
     fn read(&self, rank: usize) -> Option<Look> {
-        let bytes = fs::read(self.path(rank)).ok()?;
-        let config = config::standard().with_limit::<LONGEST>();
-        let ((round, sequence, seen), _): (Record, usize) =
-            bincode::serde::decode_from_slice(&bytes, config).ok()?;
+        let (round, sequence, seen) = self.record(rank)?;
         let mut known = self.seen.lock().ok()?;
         let last = known.insert(rank, round).unwrap_or(0);
         (round > last).then_some(Look { rank, seen, sequence })
@@ -359,6 +385,13 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Files {
+    /// Removes what this node has left.
+    fn remove(&self) {
         if self.round.load(Ordering::Relaxed) > 0
             && let Some(board) = board()
         {

@@ -6,7 +6,7 @@ use phalanx_sys as ffi;
 
 use crate::error::Result;
 use crate::raw::request::{self, Live};
-use crate::raw::wait::{Policy, ignore, policy, poll};
+use crate::raw::wait::{Policy, agreed_policy, ignore, poll};
 use crate::raw::{SUCCESS, gate, gate_collective, numbered, strict};
 use crate::record::{Call, What};
 
@@ -36,7 +36,7 @@ pub(super) fn blocking_collective(
     direct: impl FnOnce() -> c_int,
     start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
 ) -> Result<()> {
-    gate_collective(call, what, || match policy() {
+    gate_collective(call, what, || match agreed_policy() {
         Policy::Library => direct(),
         Policy::Poll => {
             let mut request = request::null().raw;
