@@ -3,6 +3,7 @@
 
 #[expect(clippy::module_inception, reason = "a file is named after its method")]
 mod exchange;
+mod halo;
 mod in_order;
 mod pairwise;
 mod shift;
@@ -10,3 +11,4 @@ mod sparse;
 mod swap;
 
 pub use exchange::Exchange;
+pub use halo::{Corners, Halo, Interior};

@@ -6,6 +6,7 @@ mod codec;
 mod collective;
 mod exchange;
 mod guard;
+mod neighbors;
 mod nonblocking;
 mod p2p;
 pub mod plain;

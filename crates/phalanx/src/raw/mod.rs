@@ -15,6 +15,7 @@ pub(crate) mod p2p;
 pub(crate) mod request;
 pub(crate) mod state;
 pub(crate) mod strict;
+pub(crate) mod topology;
 pub(crate) mod unmatched;
 pub(crate) mod view;
 pub(crate) mod wait;

@@ -17,12 +17,17 @@ call_pairs! {
         recv_starts: *const c_int, recv_types: *const Type);
 }
 
+/// A block in memory: where it starts, how many items, of what.
+pub(crate) type Part = (*const c_void, usize, Type);
+
 /// The arrays of an `alltoallw`: one block of any datatype for each rank. Displacements are bytes.
 pub(crate) struct Blocks {
     pub base: *mut c_void,
-    counts: Vec<c_int>,
+    pub(super) counts: Vec<c_int>,
     starts: Vec<c_int>,
-    types: Vec<Type>,
+    /// The same starts, all 0, in the type of the neighbourhood calls.
+    pub(super) addresses: Vec<ffi::MPI_Aint>,
+    pub(super) types: Vec<Type>,
     /// Types made for blocks that lie further than an `int` of bytes apart, or that are larger.
     made: Vec<Datatype>,
 }
@@ -40,28 +45,35 @@ impl Drop for Blocks {
 
 impl Blocks {
     /// Blocks anywhere in memory: each becomes one item of a type that holds its address.
-    pub fn new(
+    pub fn new(call: &Call<'_>, blocks: impl Iterator<Item = Part>) -> Result<Self> {
+        Blocks::of_groups(call, blocks.map(|block| [block]))
+    }
+
+    /// The same with several blocks for each rank, one after another as one item.
+    pub fn of_groups<G: AsRef<[Part]>>(
         call: &Call<'_>,
-        blocks: impl Iterator<Item = (*const c_void, usize, Type)>,
+        groups: impl Iterator<Item = G>,
     ) -> Result<Self> {
         let mut result = Blocks {
             base: ffi::phx_bottom(),
             counts: Vec::new(),
             starts: Vec::new(),
+            addresses: Vec::new(),
             types: Vec::new(),
             made: Vec::new(),
         };
-        for (pointer, items, datatype) in blocks {
-            let empty = items == 0;
+        for group in groups {
+            let empty = group.as_ref().iter().all(|&(_, items, _)| items == 0);
             let kind = if empty {
                 ffi::phx_byte()
             } else {
-                let made = datatype::at_address(call, pointer, items, datatype)?;
+                let made = datatype::at_addresses(call, group.as_ref())?;
                 result.made.push(made);
                 made.0
             };
             result.counts.push(c_int::from(!empty));
             result.starts.push(0);
+            result.addresses.push(0);
             result.types.push(kind);
         }
         Ok(result)

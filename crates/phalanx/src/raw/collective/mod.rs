@@ -4,6 +4,7 @@
 mod blocks;
 mod calls;
 mod everywhere;
+mod neighbors;
 mod reduce;
 mod rooted;
 
@@ -16,9 +17,13 @@ use super::{View, ViewMut, large};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Call, FREE, Kind, Name, What};
 
-pub(crate) use blocks::{Blocks, alltoallw};
+pub(crate) use blocks::{Blocks, Part, alltoallw};
 pub(crate) use calls::Form;
 pub(crate) use everywhere::{allgather, allgatherv, alltoall, alltoallv, barrier};
+pub(crate) use neighbors::{
+    Degrees, neighbor_allgather, neighbor_allgatherv, neighbor_alltoall, neighbor_alltoallv,
+    neighbor_alltoallw,
+};
 pub(crate) use reduce::{
     Everywhere, reduce, reduce_everywhere, reduce_scatter, reduce_scatter_block,
 };
@@ -149,20 +154,31 @@ fn uneven(call: &Call<'_>, buffer: &str, items: usize, ranks: usize) -> Error {
 }
 
 fn check_layout(call: &Call<'_>, buffer: &str, layout: &Layout<'_>, items: usize) -> Result<()> {
-    let ranks = size(call);
-    if layout.counts.len() != ranks || layout.starts.len() != ranks {
+    check_blocks(call, buffer, layout, items, size(call), "rank")
+}
+
+/// Whether there is a block for each of so many, and all lie within the buffer.
+fn check_blocks(
+    call: &Call<'_>,
+    buffer: &str,
+    layout: &Layout<'_>,
+    items: usize,
+    blocks: usize,
+    who: &str,
+) -> Result<()> {
+    if layout.counts.len() != blocks || layout.starts.len() != blocks {
         return Err(invalid_length(
             call,
-            format!("{} counts were given for {ranks} ranks", layout.counts.len()),
+            format!("{} counts were given for {blocks} {who}s", layout.counts.len()),
         ));
     }
-    for (rank, (&count, &start)) in layout.counts.iter().zip(layout.starts).enumerate() {
+    for (index, (&count, &start)) in layout.counts.iter().zip(layout.starts).enumerate() {
         let fits = count >= 0 && start >= 0 && start as usize + count as usize <= items;
         if !fits {
             return Err(invalid_length(
                 call,
                 format!(
-                    "the {buffer} buffer holds {items} items, rank {rank}'s {count} start at {start}"
+                    "the {buffer} buffer holds {items} items, {who} {index}'s {count} start at {start}"
                 ),
             ));
         }
