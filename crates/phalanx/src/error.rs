@@ -99,6 +99,7 @@ struct Inner {
     detail: String,
     library: Option<LibraryError>,
     location: &'static Location<'static>,
+    parts: Vec<Error>,
 }
 
 /// Where the call was made, copied so that an error may outlive its communicator.
@@ -131,7 +132,17 @@ impl Error {
             detail: detail.into(),
             library: None,
             location: call.location,
+            parts: Vec::new(),
         }))
+    }
+
+    /// The error of an operation of which parts have failed. The first decides its kind.
+    #[cold]
+    pub(crate) fn of_parts(call: &Call<'_>, detail: impl Into<String>, parts: Vec<Error>) -> Self {
+        let kind = parts.first().map_or(ErrorKind::Library, Error::kind);
+        let mut error = Error::new(kind, call, detail);
+        error.0.parts = parts;
+        error
     }
 
     pub(crate) fn with_library(mut self, library: LibraryError) -> Self {
@@ -190,6 +201,12 @@ impl Error {
     /// The MPI library's own text, if the library reported the error.
     pub fn mpi_text(&self) -> Option<&str> {
         self.0.library.as_ref().map(|library| library.text.as_str())
+    }
+
+    /// The errors of all parts that failed, of an operation that has parts: see
+    /// [`exchange`](crate::Comm::exchange). Empty for all other errors.
+    pub fn parts(&self) -> &[Error] {
+        &self.0.parts
     }
 
     /// The line of the program that made the call.
@@ -255,7 +272,10 @@ impl fmt::Display for Error {
         if let Some(library) = &inner.library {
             write!(f, "; {} says: {}", inner.function, library.text)?;
         }
-        if place_first { Ok(()) } else { write!(f, " [{}]", inner.location) }
+        if !place_first {
+            write!(f, " [{}]", inner.location)?;
+        }
+        inner.parts.iter().try_for_each(|part| write!(f, "\n  {part}"))
     }
 }
 

@@ -20,6 +20,7 @@ mod collective;
 mod comm;
 mod datatype;
 mod error;
+mod exchange;
 mod host;
 mod object;
 mod op;
@@ -42,6 +43,7 @@ pub use datatype::{
     derive,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exchange::Exchange;
 pub use object::{Bincode, Codec, plain};
 pub use op::{
     BitAnd, BitOr, BitXor, Custom, Integer, Locatable, Located, LogicalAnd, LogicalOr, LogicalXor,

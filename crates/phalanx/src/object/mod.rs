@@ -13,3 +13,6 @@ mod reduce;
 mod wire;
 
 pub use codec::{Bincode, Codec};
+pub(crate) use p2p::receive_matched;
+pub(crate) use reduce::{no_value, open_from};
+pub(crate) use wire::{decode, to_bytes};

@@ -259,7 +259,7 @@ pub(super) fn start_bytes(
 }
 
 /// Receives a matched message and makes the value of it.
-fn receive_matched<C: Codec, T: DeserializeOwned>(
+pub(crate) fn receive_matched<C: Codec, T: DeserializeOwned>(
     comm: &Comm,
     call: &Call<'_>,
     matched: Matched,

@@ -223,6 +223,22 @@ operations! {
     ALLREDUCE_OBJECT = "allreduce_object": "MPI_Send";
     EXSCAN_OBJECT = "exscan_object": "MPI_Send";
     SCAN_OBJECT = "scan_object": "MPI_Send";
+    EXCHANGE = "exchange": "MPI_Waitall";
+    EXCHANGE_SEND = "send": "MPI_Isend";
+    EXCHANGE_RECV = "recv": "MPI_Irecv";
+    EXCHANGE_RECV_VEC = "recv_vec": "MPI_Mrecv";
+    EXCHANGE_SEND_OBJECT = "send_object": "MPI_Isend";
+    SHIFT = "shift": "MPI_Sendrecv";
+    SHIFT_INTO = "shift_into": "MPI_Sendrecv";
+    SHIFT_OPEN = "shift_open": "MPI_Sendrecv";
+    SHIFT_OBJECT = "shift_object": "MPI_Isend";
+    SHIFT_OPEN_OBJECT = "shift_open_object": "MPI_Isend";
+    SWAP = "swap": "MPI_Sendrecv_replace";
+    SWAP_OBJECT = "swap_object": "MPI_Isend";
+    PAIRWISE = "pairwise": "MPI_Allgatherv";
+    SPARSE_EXCHANGE = "sparse_exchange": "MPI_Issend";
+    SPARSE_EXCHANGE_OBJECT = "sparse_exchange_object": "MPI_Issend";
+    IN_ORDER = "in_order": "MPI_Recv";
     DATATYPE = "datatype": "MPI_Type_commit";
     OP = "reduction operation": "MPI_Op_create";
 }

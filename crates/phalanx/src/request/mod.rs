@@ -8,6 +8,7 @@
 mod future;
 mod nonblocking;
 mod orphans;
+mod place;
 mod receiving;
 mod scope;
 mod set;
@@ -21,7 +22,8 @@ pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
 pub(crate) use orphans::{unfinished, unwaited};
-pub(crate) use receiving::Receiving;
+pub(crate) use place::Place;
+pub(crate) use receiving::{Receiving, start_matched};
 pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;

@@ -11,6 +11,8 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::task::{Progress, Task};
+use super::{Request, start_steps};
+use crate::comm::Comm;
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::status_of;
@@ -109,6 +111,27 @@ impl Drop for Memory {
 }
 
 impl Flight {
+    fn new<T: Element>(
+        call: &Call<'_>,
+        envelope: Envelope,
+        state: impl FnOnce() -> State,
+    ) -> Result<Self> {
+        let Some(comm) = call.comm.and_then(Identity::shared) else {
+            return Err(Error::new(ErrorKind::State, call, "there is no communicator"));
+        };
+        Ok(Flight {
+            comm,
+            operation: call.operation,
+            peer: call.peer,
+            tag: call.tag,
+            location: call.location,
+            envelope,
+            element: record::name_of::<T>,
+            alignment: align_of::<T>(),
+            state: Mutex::new(state()),
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,25 +201,28 @@ impl<T: Element, F> Receiving<T, F> {
         if let Some(flight) = &self.flight {
             return Ok(flight.clone());
         }
-        let Some(comm) = call.comm.and_then(Identity::shared) else {
-            return Err(Error::new(ErrorKind::State, call, "there is no communicator"));
-        };
         let what = What::of(Kind::Receive, 0, record::name_of::<T>);
-        let flight = Arc::new(Flight {
-            comm,
-            operation: call.operation,
-            peer: call.peer,
-            tag: call.tag,
-            location: call.location,
-            envelope: self.envelope,
-            element: record::name_of::<T>,
-            alignment: align_of::<T>(),
-            state: Mutex::new(State::Unmatched(record::pend(call, &what))),
-        });
+        let state = || State::Unmatched(record::pend(call, &what));
+        let flight = Arc::new(Flight::new::<T>(call, self.envelope, state)?);
         unmatched::add(flight.clone());
         self.flight = Some(flight.clone());
         Ok(flight)
     }
+}
+
+/// Starts to receive a message that was matched.
+pub(crate) fn start_matched<T: Element>(
+    comm: &Comm,
+    call: &Call<'_>,
+    matched: Matched,
+) -> Result<Request<Vec<T>>> {
+    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
+    let flight = Flight::new::<T>(call, envelope, || State::Taken)?;
+    receive(&flight, call, &mut flight.state(), matched)?;
+    let finish = |elements: Vec<T>, _: RawStatus, _: &Call<'_>| Ok(elements);
+    let mut receiving = Receiving::new(envelope, finish);
+    receiving.flight = Some(Arc::new(flight));
+    start_steps(comm, call, receiving)
 }
 
 /// Makes what progress is possible without waiting.

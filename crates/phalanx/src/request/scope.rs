@@ -9,15 +9,17 @@ use crate::comm::{Comm, Dest, Source, Status};
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::status_of;
-use crate::raw::p2p::{self, Mode, RawStatus};
+use crate::raw::p2p::{self, Envelope, Mode, RawStatus};
 use crate::raw::request::Live;
 use crate::raw::wait::Backoff;
-use crate::raw::{self};
+use crate::raw::{self, View, ViewMut};
 use crate::record::{Call, IRECV, ISEND, ISSEND, Operation, Peer, WAIT_ALL};
 
 /// A place for requests on borrowed buffers; see [`Comm::scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     comm: &'env Comm,
+    /// Whether its messages travel on the private communicator.
+    private: bool,
     flights: RefCell<Flights>,
     /// Invariant in `'scope`, as `std::thread::Scope` is: buffers stay borrowed for all of it.
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -36,6 +38,7 @@ struct Detail {
     peer: Peer,
     tag: Option<i32>,
     location: &'static Location<'static>,
+    private: bool,
 }
 
 /// One request of a scope.
@@ -85,9 +88,21 @@ impl Comm {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R>,
     {
-        let location = Location::caller();
-        let scope =
-            Scope { comm: self, flights: RefCell::new(Flights::default()), scope: PhantomData };
+        self.scope_at(false, Location::caller(), f)
+    }
+
+    /// A scope for an operation that is made of several messages.
+    pub(crate) fn scope_at<'env, F, R>(
+        &'env self,
+        private: bool,
+        location: &'static Location<'static>,
+        f: F,
+    ) -> Result<R>
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R>,
+    {
+        let flights = RefCell::new(Flights::default());
+        let scope = Scope { comm: self, private, flights, scope: PhantomData };
         let guard = Recall { comm: self, flights: &scope.flights, location };
         let result = f(&scope)?;
         let mut flights = scope.flights.borrow_mut();
@@ -154,12 +169,22 @@ impl Flights {
 }
 
 impl Detail {
+    fn of(call: &Call<'_>, private: bool) -> Self {
+        let Call { operation, peer, tag, location, .. } = *call;
+        Detail { operation, peer, tag, location, private }
+    }
+
     fn receives(&self) -> bool {
         matches!(self.peer, Peer::From(_) | Peer::AnySource)
     }
 
     fn call<'c>(&self, comm: &'c Comm) -> Call<'c> {
-        comm.call(self.operation, self.location).peer(self.peer).tag(self.tag)
+        let call = if self.private {
+            comm.private_call(self.operation, self.location)
+        } else {
+            comm.call(self.operation, self.location)
+        };
+        call.peer(self.peer).tag(self.tag)
     }
 }
 
@@ -266,14 +291,26 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         to: Dest,
         location: &'static Location<'static>,
     ) -> Result<Pending<'scope, P::Element>> {
-        let detail = Detail { operation, peer: to.peer(), tag: Some(to.tag), location };
-        let call = detail.call(self.comm);
+        let call = self.comm.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let view = data.view()?;
+        let index = self.start_send(&call, mode, data.view()?, envelope)?;
+        Ok(self.pending(index))
+    }
+
+    /// Starts to send borrowed memory. The call is on the communicator of the scope's messages. The
+    /// index counts what was started in this scope.
+    #[inline(always)]
+    pub(crate) fn start_send(
+        &'scope self,
+        call: &Call<'_>,
+        mode: Mode,
+        view: View<'scope>,
+        to: Envelope,
+    ) -> Result<usize> {
         let mut request = raw::request::null();
         // SAFETY: the buffer is borrowed for the whole scope, which completes the request at its end.
-        unsafe { p2p::isend(&call, mode, view, envelope, &mut request)? };
-        Ok(self.add(request, detail))
+        unsafe { p2p::isend(call, mode, view, to, &mut request)? };
+        Ok(self.add(request, Detail::of(call, self.private)))
     }
 
     /// Starts to receive into a borrowed buffer.
@@ -290,19 +327,56 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         from: impl Into<Source>,
     ) -> Result<Pending<'scope, P::Element>> {
         let from = from.into();
-        let location = Location::caller();
-        let detail = Detail { operation: &IRECV, peer: from.peer(), tag: from.tag, location };
-        let call = detail.call(self.comm);
+        let call = self.comm.call(&IRECV, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let view = buffer.view_mut()?;
+        let index = self.start_receive(&call, buffer.view_mut()?, envelope)?;
+        Ok(self.pending(index))
+    }
+
+    /// Starts to receive into borrowed memory, as [`start_send`](Scope::start_send) sends it.
+    #[inline(always)]
+    pub(crate) fn start_receive(
+        &'scope self,
+        call: &Call<'_>,
+        view: ViewMut<'scope>,
+        from: Envelope,
+    ) -> Result<usize> {
         let mut request = raw::request::null();
         // SAFETY: as above, and the borrow is exclusive.
-        unsafe { p2p::irecv(&call, view, envelope, &mut request)? };
-        Ok(self.add(request, detail))
+        unsafe { p2p::irecv(call, view, from, &mut request)? };
+        Ok(self.add(request, Detail::of(call, self.private)))
+    }
+
+    /// Makes room for so many requests at once.
+    pub(crate) fn reserve(&self, requests: usize) {
+        let mut flights = self.flights.borrow_mut();
+        flights.requests.reserve(requests);
+        flights.details.reserve(requests);
+    }
+
+    /// Completes everything that was started, each with its own outcome. Nothing of it is left for the
+    /// end of the scope.
+    pub(crate) fn outcomes(&self, call: &Call<'_>) -> Result<Vec<Result<RawStatus>>> {
+        let Flights { requests, details } = &mut *self.flights.borrow_mut();
+        let origin = |index: usize| details[index].call(self.comm);
+        let outcomes = raw::request::wait_all(call, requests, origin)?;
+        requests.clear();
+        details.clear();
+        Ok(outcomes)
+    }
+
+    /// Looks whether one of the requests is complete.
+    pub(crate) fn look(&self, index: usize) -> Result<Option<RawStatus>> {
+        let Flights { requests, details } = &mut *self.flights.borrow_mut();
+        raw::request::test(&details[index].call(self.comm), &mut requests[index])
+    }
+
+    fn pending<T>(&'scope self, index: usize) -> Pending<'scope, T> {
+        Pending { flights: &self.flights, comm: self.comm, index, element: PhantomData }
     }
 
     #[inline(always)]
-    fn add<T>(&'scope self, request: Live, detail: Detail) -> Pending<'scope, T> {
+    fn add(&self, request: Live, detail: Detail) -> usize {
         let mut flights = self.flights.borrow_mut();
         if flights.requests.capacity() == 0 {
             flights.requests.reserve(64);
@@ -310,8 +384,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
         flights.requests.push(request);
         flights.details.push(detail);
-        let index = flights.requests.len() - 1;
-        Pending { flights: &self.flights, comm: self.comm, index, element: PhantomData }
+        flights.requests.len() - 1
     }
 
     /// Completes everything that was started so far.
