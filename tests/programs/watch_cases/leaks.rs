@@ -11,7 +11,23 @@ type Start = fn(&Comm, bool) -> Result<()>;
 macro_rules! end {
     ($faulty:expr, $request:expr) => {{
         let request = $request;
-        if $faulty { Ok(drop(request)) } else { request.wait().map(drop) }
+        if $faulty {
+            drop(request);
+            return Ok(());
+        }
+        request.wait().map(drop)
+    }};
+}
+
+/// Takes it back, or drops it.
+macro_rules! cancel {
+    ($faulty:expr, $request:expr) => {{
+        let request = $request;
+        if $faulty {
+            drop(request);
+            return Ok(());
+        }
+        request.cancel().map(drop)
     }};
 }
 
@@ -68,27 +84,11 @@ pub fn request() -> Vec<Case> {
     let calls: [(&str, Start); 3] = [
         ("irecv-into", |comm, faulty| {
             let request = comm.irecv_into(vec![0; 4], from(1).tag(77))?;
-            if faulty {
-                drop(request);
-                return Ok(());
-            }
-            request.cancel().map(drop)
+            cancel!(faulty, request)
         }),
-        ("irecv", |comm, faulty| {
-            let request = comm.irecv::<Vec<i32>>(from(1).tag(77))?;
-            if faulty {
-                drop(request);
-                return Ok(());
-            }
-            request.cancel().map(drop)
-        }),
+        ("irecv", |comm, faulty| cancel!(faulty, comm.irecv::<Vec<i32>>(from(1).tag(77))?)),
         ("irecv-object", |comm, faulty| {
-            let request = comm.irecv_object::<String>(from(1).tag(77))?;
-            if faulty {
-                drop(request);
-                return Ok(());
-            }
-            request.cancel().map(drop)
+            cancel!(faulty, comm.irecv_object::<String>(from(1).tag(77))?)
         }),
     ];
     let case_of = |(name, call): (&str, Start)| {
