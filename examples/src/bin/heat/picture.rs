@@ -180,12 +180,12 @@ impl Picture {
         };
         const DASH: usize = 6;
         for y in borders(grid[0]) {
-            for x in (0..SIDE).filter(|x| x / DASH % 2 == 0) {
+            for x in (0..SIDE).filter(|x| (x / DASH).is_multiple_of(2)) {
                 self.blend(LEFT + x, TOP + y, WHITE, 0.45);
             }
         }
         for x in borders(grid[1]) {
-            for y in (0..SIDE).filter(|y| y / DASH % 2 == 0) {
+            for y in (0..SIDE).filter(|y| (y / DASH).is_multiple_of(2)) {
                 self.blend(LEFT + x, TOP + y, WHITE, 0.45);
             }
         }
