@@ -275,7 +275,9 @@ impl fmt::Display for Error {
         if !place_first {
             write!(f, " [{}]", inner.location)?;
         }
-        inner.parts.iter().try_for_each(|part| write!(f, "\n  {part}"))
+        // Libraries tell long stories.
+        let indented = |part: &Error| part.to_string().replace('\n', "\n    ");
+        inner.parts.iter().try_for_each(|part| write!(f, "\n  {}", indented(part)))
     }
 }
 

@@ -256,6 +256,7 @@ fn wrong_communicator(world: &Comm) -> Result<()> {
         1 => drop(world.recv::<i32>(0)?),
         _ => {}
     }
+    other.barrier()?;
     other.free()
 }
 

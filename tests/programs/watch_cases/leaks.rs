@@ -68,15 +68,27 @@ pub fn request() -> Vec<Case> {
     let calls: [(&str, Start); 3] = [
         ("irecv-into", |comm, faulty| {
             let request = comm.irecv_into(vec![0; 4], from(1).tag(77))?;
-            if faulty { Ok(drop(request)) } else { request.cancel().map(drop) }
+            if faulty {
+                drop(request);
+                return Ok(());
+            }
+            request.cancel().map(drop)
         }),
         ("irecv", |comm, faulty| {
             let request = comm.irecv::<Vec<i32>>(from(1).tag(77))?;
-            if faulty { Ok(drop(request)) } else { request.cancel().map(drop) }
+            if faulty {
+                drop(request);
+                return Ok(());
+            }
+            request.cancel().map(drop)
         }),
         ("irecv-object", |comm, faulty| {
             let request = comm.irecv_object::<String>(from(1).tag(77))?;
-            if faulty { Ok(drop(request)) } else { request.cancel().map(drop) }
+            if faulty {
+                drop(request);
+                return Ok(());
+            }
+            request.cancel().map(drop)
         }),
     ];
     let case_of = |(name, call): (&str, Start)| {

@@ -51,7 +51,10 @@ pub trait BufferMut: Buffer + PayloadMut {
 }
 
 const fn item_size<T: Element>() -> usize {
-    if T::ITEMS == 0 { 0 } else { size_of::<T>() / T::ITEMS }
+    match size_of::<T>().checked_div(T::ITEMS) {
+        Some(size) => size,
+        None => 0,
+    }
 }
 
 #[inline(always)]

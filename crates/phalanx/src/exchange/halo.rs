@@ -503,6 +503,7 @@ unsafe impl<T: Sync> Sync for Interior<'_, T> {}
 
 impl<T: Element> Interior<'_, T> {
     /// The cells in each dimension.
+    #[allow(clippy::misnamed_getters, reason = "the shape of the interior, not that with ghosts")]
     pub fn shape(&self) -> &[usize] {
         self.inner
     }

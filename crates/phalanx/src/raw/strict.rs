@@ -58,7 +58,7 @@ pub(crate) fn delay() {
         next ^= next >> 7;
         next ^= next << 17;
         DELAY.store(next, Relaxed);
-        if next % 2 == 0 {
+        if next.is_multiple_of(2) {
             thread::sleep(Duration::from_micros(next / 2 % LONGEST_DELAY));
         }
     }

@@ -287,7 +287,7 @@ pub(crate) fn enter(call: &Call<'_>, what: &What) -> Noting {
     let lane = LANE.get();
     let sequence = lane.sequence.load(Relaxed);
     // Inside a wait of several steps, the steps are no calls of their own.
-    if sequence % 2 == 0 {
+    if sequence.is_multiple_of(2) {
         lane.entry(sequence).note(call, what);
         lane.sequence.store(sequence + 1, Ordering::Release);
     }
@@ -297,7 +297,7 @@ pub(crate) fn enter(call: &Call<'_>, what: &What) -> Noting {
 /// Notes that a call is over.
 #[inline(always)]
 pub(crate) fn leave(noting: Noting) {
-    if noting.sequence % 2 == 0 {
+    if noting.sequence.is_multiple_of(2) {
         noting.lane.sequence.store(noting.sequence + 2, Ordering::Release);
     }
 }
@@ -307,7 +307,7 @@ pub(crate) fn leave(noting: Noting) {
 pub(crate) fn looked(call: &Call<'_>, what: &What) {
     let lane = LANE.get();
     let sequence = lane.sequence.load(Relaxed);
-    if sequence % 2 == 0 {
+    if sequence.is_multiple_of(2) {
         lane.look.note(call, what);
         let before = lane.looks_after.load(Relaxed) == sequence;
         let looks = if before { lane.looks.load(Relaxed) + 1 } else { 1 };

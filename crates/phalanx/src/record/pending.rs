@@ -15,25 +15,17 @@ const PLACES: usize = 4096;
 /// The place of a request that found none.
 pub(crate) const NONE: u16 = u16::MAX;
 
-/// One request in flight.
-#[repr(C, align(64))]
-struct Place {
-    entry: Entry,
-    live: AtomicBool,
-    /// The sequence number of the last call that waited for what is here, or was here before.
-    waited_by: AtomicU64,
-}
+/// The requests, whether they are in flight, and the sequence number of the last call that waited for
+/// what is there, or was there before. Tables of their own, so that few lines of memory are touched.
+static ENTRIES: [Entry; PLACES] = [const { Entry::new() }; PLACES];
+static LIVE: [AtomicBool; PLACES] = [const { AtomicBool::new(false) }; PLACES];
+static WAITED_BY: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
 
-static TABLE: [Place; PLACES] = [const {
-    Place { entry: Entry::new(), live: AtomicBool::new(false), waited_by: AtomicU64::new(0) }
-}; PLACES];
-
-/// Where to look for a free place: those after it were in use for the longest time.
+/// Where to look for a free place: none before it is free. Low places are used again and again, so that
+/// they stay in the cache.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// How many requests found no place.
 static WITHOUT_PLACE: AtomicU32 = AtomicU32::new(0);
-/// How many places to look at.
-const TRIES: usize = 64;
 
 static SHARED: AtomicBool = AtomicBool::new(false);
 
@@ -48,14 +40,13 @@ pub(crate) fn add(call: &Call<'_>, what: &What) -> u16 {
     if !lane::is_watched() {
         return NONE;
     }
-    let place = NEXT.load(Relaxed) % PLACES;
-    NEXT.store(place + 1, Relaxed);
-    let it = &TABLE[place];
-    if it.live.load(Relaxed) || SHARED.load(Relaxed) {
+    let place = NEXT.load(Relaxed);
+    if place >= PLACES || LIVE[place].load(Relaxed) || SHARED.load(Relaxed) {
         return add_elsewhere(&call.copy(), what, place);
     }
-    it.entry.note(call, what);
-    it.live.store(true, Ordering::Release);
+    NEXT.store(place + 1, Relaxed);
+    ENTRIES[place].note(call, what);
+    LIVE[place].store(true, Ordering::Release);
     place as u16
 }
 
@@ -63,10 +54,11 @@ pub(crate) fn add(call: &Call<'_>, what: &What) -> u16 {
 #[cold]
 #[inline(never)]
 fn add_elsewhere(call: &Call<'_>, what: &What, first: usize) -> u16 {
-    for place in (first..first + TRIES).map(|place| place % PLACES) {
-        let it = &TABLE[place];
-        if !it.live.swap(true, Ordering::AcqRel) {
-            it.entry.note(call, what);
+    // Nobody keeps the order of the places for several threads.
+    let first = if SHARED.load(Relaxed) { 0 } else { first };
+    for place in first..PLACES {
+        if !LIVE[place].load(Relaxed) && !LIVE[place].swap(true, Ordering::AcqRel) {
+            ENTRIES[place].note(call, what);
             NEXT.store(place + 1, Relaxed);
             return place as u16;
         }
@@ -78,34 +70,37 @@ fn add_elsewhere(call: &Call<'_>, what: &What, first: usize) -> u16 {
 /// Notes that a request is complete.
 #[inline(always)]
 pub(crate) fn finish(place: u16) {
-    if let Some(it) = TABLE.get(place as usize) {
-        it.live.store(false, Ordering::Release);
+    if let Some(live) = LIVE.get(place as usize) {
+        live.store(false, Ordering::Release);
+        if (place as usize) < NEXT.load(Relaxed) {
+            NEXT.store(place as usize, Relaxed);
+        }
     }
 }
 
 /// Notes that the call which this thread is inside of waits for a request.
 #[inline(always)]
 pub(crate) fn mark(place: u16) {
-    if let Some(it) = TABLE.get(place as usize)
+    if let Some(waited_by) = WAITED_BY.get(place as usize)
         && let Some(sequence) = lane::inside()
     {
-        it.waited_by.store(sequence, Relaxed);
+        waited_by.store(sequence, Relaxed);
     }
 }
 
 /// A request, if it is in flight.
 pub(crate) fn find(place: u16) -> Option<Noted> {
-    let it = TABLE.get(place as usize)?;
-    if it.live.load(Ordering::Acquire) { it.entry.read() } else { None }
+    let live = LIVE.get(place as usize)?.load(Ordering::Acquire);
+    if live { ENTRIES[place as usize].read() } else { None }
 }
 
 /// Shows every request in flight, with the sequence number of the call that waits for it.
 pub(crate) fn for_each(mut show: impl FnMut(Noted, u64)) {
-    for it in &TABLE {
-        if it.live.load(Ordering::Acquire)
-            && let Some(noted) = it.entry.read()
+    for place in 0..PLACES {
+        if LIVE[place].load(Ordering::Acquire)
+            && let Some(noted) = ENTRIES[place].read()
         {
-            show(noted, it.waited_by.load(Relaxed));
+            show(noted, WAITED_BY[place].load(Relaxed));
         }
     }
 }
