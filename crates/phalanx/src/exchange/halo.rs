@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
@@ -376,7 +376,9 @@ impl<T: Element> Halo<T> {
     /// interior, which is all that does not change meanwhile, and write to other arrays; when this
     /// returns the ghost cells are there. Collective.
     ///
-    /// If `work` panics, what is still in flight is taken back as by [`Comm::scope`](crate::Comm::scope).
+    /// If `work` panics, the exchange has a second to complete before the panic goes on, so that the next
+    /// one finds nothing left over; what is then still in flight is taken back as by
+    /// [`Comm::scope`](crate::Comm::scope).
     ///
     /// # Errors
     /// As [`exchange`](Halo::exchange), and then `work` may not have run.
@@ -432,12 +434,18 @@ impl<T: Element> Halo<T> {
             // SAFETY: the array is borrowed exclusively until the scope has completed all messages, and
             // `work` sees no cell that one of them writes.
             unsafe { self.begin(&call, scope, start, tag)? };
-            Ok(work(&Interior {
+            let interior = Interior {
                 start,
-                interior: &self.interior,
+                inner: &self.interior,
                 widths: &self.widths,
-                shape: &self.shape,
+                outer: &self.shape,
                 lifetime: PhantomData,
+            };
+            // The neighbours know nothing of a panic here: their messages are on the way, and are taken.
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&interior)));
+            Ok(outcome.unwrap_or_else(|panic| {
+                scope.settle();
+                resume_unwind(panic)
             }))
         })
     }
@@ -482,9 +490,9 @@ impl<T> fmt::Debug for Halo<T> {
 /// It may be shared with other threads.
 pub struct Interior<'a, T> {
     start: *const T,
-    interior: &'a [usize],
+    inner: &'a [usize],
     widths: &'a [(usize, usize)],
-    shape: &'a [usize],
+    outer: &'a [usize],
     lifetime: PhantomData<&'a [T]>,
 }
 
@@ -497,7 +505,7 @@ impl<T: Element> Interior<'_, T> {
     /// The cells in each dimension.
     #[allow(clippy::misnamed_getters, reason = "the shape of the interior, not that with ghosts")]
     pub fn shape(&self) -> &[usize] {
-        self.interior
+        self.inner
     }
 
     /// The cells that lie in a row along the last dimension, at these numbers of all others.
@@ -505,17 +513,17 @@ impl<T: Element> Interior<'_, T> {
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: &[usize]) -> &[T] {
-        let Some((&length, others)) = self.interior.split_last() else {
+        let Some((&length, others)) = self.inner.split_last() else {
             panic!("a block without dimensions has no rows")
         };
         assert_eq!(row.len(), others.len(), "a row has a number for each dimension but the last");
         let mut index = 0;
         for (dimension, (&at, &inside)) in row.iter().zip(others).enumerate() {
-            assert!(at < inside, "row {row:?} is outside of {:?}", self.interior);
-            index = index * self.shape[dimension] + self.widths[dimension].0 + at;
+            assert!(at < inside, "row {row:?} is outside of {:?}", self.inner);
+            index = index * self.outer[dimension] + self.widths[dimension].0 + at;
         }
         let last = others.len();
-        index = index * self.shape[last] + self.widths[last].0;
+        index = index * self.outer[last] + self.widths[last].0;
         // SAFETY: the cells from there on are of the interior, which nobody writes to while this is
         // borrowed; ghost cells, which MPI writes, are not among them.
         unsafe { std::slice::from_raw_parts(self.start.add(index), length) }

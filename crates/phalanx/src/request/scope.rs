@@ -354,6 +354,26 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         flights.details.reserve(requests);
     }
 
+    /// Gives what is in flight a second to complete, and leaves the rest to the end of the scope. For who
+    /// is about to leave early although the others go on.
+    pub(crate) fn settle(&self) {
+        let Flights { requests, details } = &mut *self.flights.borrow_mut();
+        let start = Instant::now();
+        let mut backoff = Backoff::new();
+        loop {
+            let mut pending = false;
+            for (request, detail) in requests.iter_mut().zip(details.iter()) {
+                // An error ends the request, or is met again at the end of the scope.
+                let outcome = raw::request::test(&detail.call(self.comm), request);
+                pending |= matches!(outcome, Ok(None));
+            }
+            if !pending || start.elapsed() > GRACE {
+                return;
+            }
+            backoff.pause();
+        }
+    }
+
     /// Completes everything that was started, each with its own outcome. Nothing of it is left for the
     /// end of the scope.
     pub(crate) fn outcomes(&self, call: &Call<'_>) -> Result<Vec<Result<RawStatus>>> {

@@ -67,7 +67,7 @@ impl Neighborhood {
     /// # phalanx::run(|world| -> phalanx::Result<()> {
     /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
     /// let sends = vec![vec![1_u8; 3], vec![2; 5]];
-    /// let received = ring.ineighbor_alltoallw(sends, vec![vec![0; 5], vec![0; 3]])?.wait()?;
+    /// let received = ring.ineighbor_alltoallw(sends, vec![vec![0_u8; 5], vec![0; 3]])?.wait()?;
     /// assert_eq!(received, [vec![2; 5], vec![1; 3]]);
     /// ring.free()
     /// # });

@@ -48,9 +48,10 @@ struct Links {
     /// A twin of the communicator where any two ranks have several edges: there they have one, and all
     /// blocks between them are one message.
     ///
-    /// The libraries do not agree whose block is whose: on a periodic dimension of two ranks the block
-    /// that was sent forwards may arrive as the one that was sent backwards. In one message it is the
-    /// order of the blocks that decides, which both sides know.
+    /// Whose block is whose there is left to the library, and Open MPI 4.1 gets it wrong in its
+    /// non-blocking calls: on a periodic dimension of one or two ranks the block that was sent forwards
+    /// arrives as the one that was sent backwards. In one message it is the order of the blocks that
+    /// decides, which both sides know.
     twin: Option<Comm>,
     /// The first rank that receives from somebody and sends to nobody.
     deaf: Option<usize>,

@@ -281,6 +281,8 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     if let Some(reason) = failure {
         return Ok(examples::fail(&world, &cannot_write(&output, &reason)));
     }
+    drop(halo);
+    grid.free()?;
     Ok(ExitCode::SUCCESS)
 }
 

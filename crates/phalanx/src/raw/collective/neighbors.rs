@@ -50,7 +50,7 @@ pub(crate) fn neighbor_allgather(
 ) -> Result<()> {
     expect_items(call, "receive", send.items.saturating_mul(degrees.sources), recv.items)?;
     let outgoing = send.counted(call)?;
-    // Where there are no sources as well: Open MPI 4.1 sends nothing if it expects nothing.
+    // The same count where there are no sources: see `neighbor_alltoall`.
     let incoming = Counted::new(call, send.items, recv.datatype)?;
     // SAFETY: the receive buffer holds a block for each source.
     unsafe {
@@ -106,7 +106,8 @@ pub(crate) fn neighbor_alltoall(
 ) -> Result<()> {
     expect_items(call, "send", each.saturating_mul(degrees.destinations), send.items)?;
     expect_items(call, "receive", each.saturating_mul(degrees.sources), recv.items)?;
-    // Where there are no neighbours on a side as well: Open MPI 4.1 receives nothing if it sends nothing.
+    // The same counts where there are no neighbours on a side: with a count of 0 for what it sends to
+    // nobody, Open MPI 4.1 leaves the call without receiving anything.
     let outgoing = Counted::new(call, each, send.datatype)?;
     let incoming = Counted::new(call, each, recv.datatype)?;
     // SAFETY: both buffers hold a block for each neighbour.
