@@ -59,10 +59,12 @@ pub(super) fn between(ranks: &Ranks<'_>, id: u64, from: usize, to: usize) -> Mai
         0 if marks == 0 => Mail::Nothing,
         ..=0 if ranks.is_gone(from) => Mail::Nothing,
         ..=0 => Mail::Unknown,
-        _ => match tags(number as usize, marks, &tags_of(ranks, from, to)) {
-            Some(tags) => Mail::Tags(tags),
-            None => Mail::Some,
-        },
+        _ => {
+            let (number, used) = (number as usize, tags_of(ranks, from, to));
+            let sends = sends_of(ranks, id, from, to_rank);
+            let found = last(number, marks, &sends).or_else(|| tags(number, marks, &used));
+            found.map_or(Mail::Some, Mail::Tags)
+        }
     }
 }
 
@@ -88,43 +90,67 @@ pub(super) fn is_sending(call: &CallFacts) -> bool {
     call.kind.is_send() || call.kind == Kind::Local && call.operation.contains("send")
 }
 
+/// The tags of the messages to a rank of the communicator that are remembered, latest first.
+fn sends_of(ranks: &Ranks<'_>, id: u64, from: usize, to: u32) -> Vec<i32> {
+    let calls = ranks.calls(from);
+    let sends = calls.filter(|it| is_sending(it) && it.comm == id && it.party == Party::Rank(to));
+    sends.filter_map(|it| it.tag).collect()
+}
+
+/// These tags, if the messages are the last that were sent.
+fn last(number: usize, marks: u64, sends: &[i32]) -> Option<Vec<i32>> {
+    let tags = sends.get(..number)?;
+    let sum = tags.iter().fold(0_u64, |sum, &tag| sum.wrapping_add(tag_mark(tag)));
+    (sum == marks).then(|| tags.to_vec())
+}
+
 /// How many tags are tried.
-const MOST: usize = 128;
+const MOST: usize = 64;
 
 /// Tags that two ranks use, and those that programs use which number few messages.
 fn tags_of(ranks: &Ranks<'_>, from: usize, to: usize) -> Vec<i32> {
     let told = |rank| ranks.calls(rank).filter_map(|call| call.tag);
     let mut tags: BTreeSet<i32> = told(from).take(MOST).collect();
-    tags.extend(told(to).take(MOST / 2));
+    tags.extend(told(to).take(MOST));
     tags.extend(0..16);
-    tags.into_iter().collect()
+    // The small ones are the most common.
+    tags.into_iter().filter(|&tag| tag >= 0).take(2 * MOST).collect()
 }
 
-/// Which tags so many messages have, by the sum of their marks: any three, or any two often.
+/// Which tags so many messages have, by the sum of their marks: any four, or any two often.
 fn tags(number: usize, marks: u64, known: &[i32]) -> Option<Vec<i32>> {
-    let by_mark: HashMap<u64, i32> = known.iter().map(|&tag| (tag_mark(tag), tag)).collect();
-    let last = |rest: u64| by_mark.get(&rest).copied();
     if number == 1 {
-        return Some(vec![last(marks)?]);
+        return known.iter().find(|&&tag| tag_mark(tag) == marks).map(|&tag| vec![tag]);
     }
-    for (at, &first) in known.iter().enumerate() {
-        let rest = marks.wrapping_sub(tag_mark(first));
-        if number == 2
-            && let Some(tag) = last(rest)
-        {
-            return Some(vec![first, tag]);
-        }
-        for &second in known[at..].iter().take_while(|_| number == 3) {
-            if let Some(tag) = last(rest.wrapping_sub(tag_mark(second))) {
-                return Some(vec![first, second, tag]);
-            }
+    if number > 4 {
+        return often(number, marks, known);
+    }
+    let by_sum: HashMap<u64, [i32; 2]> = pairs(known).collect();
+    let two = |rest: u64| by_sum.get(&rest).copied();
+    let three = |rest: u64| {
+        let found = |&tag: &i32| Some((tag, two(rest.wrapping_sub(tag_mark(tag)))?));
+        known.iter().find_map(found).map(|(tag, [second, third])| [tag, second, third])
+    };
+    match number {
+        2 => two(marks).map(Vec::from),
+        3 => three(marks).map(Vec::from),
+        _ => {
+            let rest = |(sum, pair)| Some([pair, two(marks.wrapping_sub(sum))?].concat());
+            pairs(known).find_map(rest)
         }
     }
-    if number > 3 { often(number, marks, known) } else { None }
+}
+
+/// All pairs of tags, with the sums of their marks.
+fn pairs(known: &[i32]) -> impl Iterator<Item = (u64, [i32; 2])> {
+    known.iter().enumerate().flat_map(move |(at, &first)| {
+        let sum = move |second| tag_mark(first).wrapping_add(tag_mark(second));
+        known[at..].iter().map(move |&second| (sum(second), [first, second]))
+    })
 }
 
 /// How many messages with two tags are told apart.
-const OFTEN: usize = 256;
+const OFTEN: usize = 64;
 
 fn often(number: usize, marks: u64, known: &[i32]) -> Option<Vec<i32>> {
     for (at, &first) in known.iter().enumerate() {

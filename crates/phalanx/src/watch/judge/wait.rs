@@ -191,6 +191,8 @@ fn collective(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> (Needs, bool)
         }
         _ => Vec::new(),
     };
+    // A process that is gone may have done its part after its last statement.
+    let needed: Vec<usize> = needed.into_iter().filter(|&it| !ranks.is_gone(it)).collect();
     if !needed.is_empty() && met::needs_all(call) {
         let is_hopeless = needed.iter().any(|it| never.contains(it));
         return (if is_hopeless { Needs::Hopeless } else { Needs::Each(needed) }, true);

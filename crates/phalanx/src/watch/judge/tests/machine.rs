@@ -130,6 +130,8 @@ pub(super) struct Machine {
     processes: Vec<Process>,
     channels: BTreeMap<(usize, u32, u32), VecDeque<Message>>,
     messages: u64,
+    /// How many calls a rank remembers.
+    pub memory: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +148,15 @@ impl Machine {
             ..Process::default()
         };
         let processes = programs.into_iter().map(process).collect();
-        Machine { style, pairs, comms, processes, channels: BTreeMap::new(), messages: 0 }
+        Machine {
+            style,
+            pairs,
+            comms,
+            processes,
+            channels: BTreeMap::new(),
+            messages: 0,
+            memory: 8,
+        }
     }
 
     pub fn size(&self) -> usize {
@@ -217,6 +227,9 @@ impl Machine {
     fn arrive(&mut self, (comm, from, to): (usize, u32, u32), message: Message) {
         let rank = self.comms[comm][to as usize] as usize;
         let id = message.id;
+        if self.processes[rank].is_gone {
+            return;
+        }
         let requests = &mut self.processes[rank].requests;
         let posted = requests.iter_mut().find_map(|it| match &mut it.state {
             State::Receiving { comm: its, from: source, tag, got } => (got.is_none()
@@ -520,7 +533,7 @@ impl Machine {
             activity,
             requests,
             comms: comms.collect(),
-            history: process.history.clone(),
+            history: process.history[process.history.len().saturating_sub(self.memory)..].to_vec(),
             failure: None,
             threads: false,
             complete: true,
@@ -540,9 +553,6 @@ impl Process {
 
     fn note(&mut self, call: CallFacts) {
         self.history.push(call);
-        if self.history.len() > 6 {
-            self.history.remove(0);
-        }
     }
 }
 
