@@ -35,8 +35,7 @@ struct Finding {
 pub(super) fn describe(ranks: &Ranks<'_>, waits: &[Option<Wait<'_>>], is_stuck: &[bool]) -> String {
     let edges = (0..ranks.len()).map(|rank| blockers(ranks, waits, is_stuck, rank)).collect();
     let case = Case { ranks, waits, is_stuck, graph: Graph::new(edges) };
-    let findings: Vec<Finding> =
-        case.graph.ends(is_stuck).iter().map(|component| case.finding(component)).collect();
+    let findings = case.causes().iter().map(|component| case.finding(component)).collect();
     case.write(findings)
 }
 
@@ -53,12 +52,20 @@ fn blockers(
     for part in hopeless_parts(wait, &is_dead) {
         match &part.needs {
             Needs::Each(all) | Needs::One(all) => {
-                found.extend(all.iter().copied().filter(|&it| is_dead(it)));
+                // Of a collective call, those who are there already are not to blame.
+                let is_there = |it: usize| {
+                    part.call.kind.is_collective()
+                        && met::has_begun(ranks, it, part.call) == Begun::Yes
+                };
+                let dead: Vec<usize> = all.iter().copied().filter(|&it| is_dead(it)).collect();
+                let before = found.len();
+                found.extend(dead.iter().copied().filter(|&it| !is_there(it)));
+                if found.len() == before {
+                    found.extend(different_from(ranks, rank, part.call, Difference::may_hang));
+                }
             }
             Needs::Hopeless => {
-                let different = met::different(ranks, rank, part.call);
-                let hopeless = different.iter().filter(|(_, _, it)| it.is_hopeless());
-                found.extend(hopeless.map(|(other, _, _)| *other));
+                found.extend(different_from(ranks, rank, part.call, Difference::is_hopeless));
             }
             Needs::Open | Needs::Nobody => {}
         }
@@ -70,6 +77,16 @@ fn blockers(
         found.retain(|&it| it != rank);
     }
     found
+}
+
+fn different_from(
+    ranks: &Ranks<'_>,
+    rank: usize,
+    call: &CallFacts,
+    counts: fn(Difference) -> bool,
+) -> Vec<usize> {
+    let different = met::different(ranks, rank, call);
+    different.iter().filter(|(_, _, it)| counts(*it)).map(|(other, ..)| *other).collect()
 }
 
 fn hopeless_parts<'w, 'a>(
@@ -88,9 +105,30 @@ impl<'a> Case<'a, '_> {
         self.waits[rank].as_ref()
     }
 
+    /// Where the graph ends. Ranks that wait alone for the same others belong together.
+    fn causes(&self) -> Vec<Vec<usize>> {
+        let mut causes: Vec<Vec<usize>> = Vec::new();
+        for end in self.graph.ends(self.is_stuck) {
+            let alike = |known: &&mut Vec<usize>| {
+                end.len() == 1
+                    && self.graph.from(known[0]) == self.graph.from(end[0])
+                    && known.iter().all(|&it| !self.graph.from(it).contains(&it))
+            };
+            match causes.iter_mut().find(alike) {
+                Some(known) => known.extend(end),
+                None => causes.push(end),
+            }
+        }
+        causes
+    }
+
+    fn lines(&self, rank: usize, wait: &Wait<'_>) -> Vec<(String, String)> {
+        text::wait(self.ranks, rank, wait, |part| never_completes(part, |it| self.is_dead(it)))
+    }
+
     fn add(&self, finding: &mut Finding, rank: usize) {
         let lines = match self.wait(rank).filter(|_| self.is_stuck[rank]) {
-            Some(wait) => text::wait(self.ranks, rank, wait),
+            Some(wait) => self.lines(rank, wait),
             None => vec![text::elsewhere(self.ranks, rank)],
         };
         finding.who.add(rank, lines);
@@ -100,10 +138,13 @@ impl<'a> Case<'a, '_> {
         let mut finding = Finding::default();
         let circle = self.graph.circle(component);
         self.mismatches(component, &mut finding);
+        let is_explained = !finding.causes.is_empty();
         self.near_misses(component, &mut finding);
         self.missing(component, &mut finding);
         self.gone(component, &mut finding);
         match circle {
+            Some(circle) if circle.iter().any(|&it| self.ranks.has_left(it)) => {}
+            Some(circle) if circle.len() > 1 && is_explained => finding.is_circle = true,
             Some(circle) if circle.len() > 1 => self.circle(component, &circle, &mut finding),
             Some(circle) if finding.causes.is_empty() => self.alone(circle[0], &mut finding),
             _ => {}
@@ -215,6 +256,9 @@ impl<'a> Case<'a, '_> {
                 }
             }
             missing.iter().for_each(|&it| self.add(finding, it));
+            if missing.iter().all(|&it| self.ranks.is_gone(it)) {
+                continue;
+            }
             help_with(
                 finding,
                 format!(
@@ -298,7 +342,11 @@ impl<'a> Case<'a, '_> {
             )
         } else if all(is_receive) {
             (
-                format!("receive cycle: {chain}: each receives before it sends"),
+                match finding.causes.is_empty() {
+                    true => format!("receive cycle: {chain}: each receives before it sends"),
+                    // It may have sent, but something else.
+                    false => format!("receive cycle: {chain}"),
+                },
                 format!(
                     "post the receives first and complete all together: {}, or `sendrecv`",
                     self.exchange(waits[0].call)
@@ -317,7 +365,9 @@ impl<'a> Case<'a, '_> {
                 self.add(finding, rank);
             }
         }
-        help_with(finding, help);
+        if finding.help.is_empty() {
+            finding.help.push(help);
+        }
     }
 
     fn send_cycle(&self, chain: &str, waits: &[&Wait<'_>]) -> String {
@@ -368,7 +418,7 @@ impl<'a> Case<'a, '_> {
             if !findings.iter().any(|it| it.who.holds(rank))
                 && let Some(wait) = self.wait(rank)
             {
-                also.add(rank, text::wait(self.ranks, rank, wait));
+                also.add(rank, self.lines(rank, wait));
             }
         }
         let in_circle: Vec<usize> = stuck

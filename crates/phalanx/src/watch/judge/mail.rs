@@ -58,10 +58,11 @@ pub(super) fn between(ranks: &Ranks<'_>, id: u64, from: usize, to: usize) -> Mai
         0 if sum == 0 => Mail::Nothing,
         ..=0 if ranks.is_gone(from) => Mail::Nothing,
         ..=0 => Mail::Unknown,
-        _ => match tags(sum, &tags_of(ranks, from, to)) {
-            Some(tags) => Mail::Tags(tags),
-            None => Mail::Some,
-        },
+        _ => {
+            let sends = sends_of(ranks, id, from, to_rank);
+            let found = last(sum, &sends).or_else(|| tags(sum, &tags_of(ranks, from, to)));
+            found.map_or(Mail::Some, Mail::Tags)
+        }
     }
 }
 
@@ -87,16 +88,31 @@ pub(super) fn is_sending(call: &CallFacts) -> bool {
     call.kind.is_send() || call.kind == Kind::Local && call.operation.contains("send")
 }
 
+/// The tags of the messages to a rank of the communicator that are remembered, latest first.
+fn sends_of(ranks: &Ranks<'_>, id: u64, from: usize, to: u32) -> Vec<i32> {
+    let calls = ranks.calls(from);
+    let sends = calls.filter(|it| is_sending(it) && it.comm == id && it.party == Party::Rank(to));
+    sends.filter_map(|it| it.tag).collect()
+}
+
+/// The tags of the messages that were sent last, if those are the messages.
+fn last(wanted: u64, sends: &[i32]) -> Option<Vec<i32>> {
+    let tags = sends.get(..usize::try_from(number_of(wanted)).ok()?)?;
+    let sum = tags.iter().fold(0_u64, |sum, &tag| sum.wrapping_add(message(tag)));
+    (sum == wanted).then(|| tags.to_vec())
+}
+
 /// How many tags are tried.
-const MOST: usize = 128;
+const MOST: usize = 64;
 
 /// Tags that two ranks use, and those that programs use which number few messages.
 fn tags_of(ranks: &Ranks<'_>, from: usize, to: usize) -> Vec<i32> {
     let told = |rank| ranks.calls(rank).filter_map(|call| call.tag);
     let mut tags: BTreeSet<i32> = told(from).take(MOST).collect();
-    tags.extend(told(to).take(MOST / 2));
+    tags.extend(told(to).take(MOST));
     tags.extend(0..16);
-    tags.into_iter().collect()
+    // The small ones are the most common.
+    tags.into_iter().filter(|&tag| tag >= 0).take(2 * MOST).collect()
 }
 
 /// Which of the messages with these tags, in the order in which they were sent, were not received, if
@@ -115,32 +131,41 @@ pub(crate) fn unreceived(sent: &[i32], sum: u64) -> Option<Vec<usize>> {
     missing.is_empty().then_some(found)
 }
 
-/// Which tags messages have, by their sum: any three, or any two often.
-fn tags(sum: u64, known: &[i32]) -> Option<Vec<i32>> {
-    let number = usize::try_from(number_of(sum)).ok()?;
-    let by_sum: HashMap<u64, i32> = known.iter().map(|&tag| (message(tag), tag)).collect();
-    let last = |rest: u64| by_sum.get(&rest).copied();
+/// Which tags messages have, by their sum: any four, or any two often.
+fn tags(wanted: u64, known: &[i32]) -> Option<Vec<i32>> {
+    let number = usize::try_from(number_of(wanted)).ok()?;
     if number == 1 {
-        return Some(vec![last(sum)?]);
+        return known.iter().find(|&&tag| message(tag) == wanted).map(|&tag| vec![tag]);
     }
-    for (at, &first) in known.iter().enumerate() {
-        let rest = sum.wrapping_sub(message(first));
-        if number == 2
-            && let Some(tag) = last(rest)
-        {
-            return Some(vec![first, tag]);
-        }
-        for &second in known[at..].iter().take_while(|_| number == 3) {
-            if let Some(tag) = last(rest.wrapping_sub(message(second))) {
-                return Some(vec![first, second, tag]);
-            }
+    if number > 4 {
+        return often(number, wanted, known);
+    }
+    let by_sum: HashMap<u64, [i32; 2]> = pairs(known).collect();
+    let two = |rest: u64| by_sum.get(&rest).copied();
+    let three = |rest: u64| {
+        let found = |&tag: &i32| Some((tag, two(rest.wrapping_sub(message(tag)))?));
+        known.iter().find_map(found).map(|(tag, [second, third])| [tag, second, third])
+    };
+    match number {
+        2 => two(wanted).map(Vec::from),
+        3 => three(wanted).map(Vec::from),
+        _ => {
+            let rest = |(sum, pair)| Some([pair, two(wanted.wrapping_sub(sum))?].concat());
+            pairs(known).find_map(rest)
         }
     }
-    if number > 3 { often(number, sum, known) } else { None }
+}
+
+/// All pairs of tags, with their sums.
+fn pairs(known: &[i32]) -> impl Iterator<Item = (u64, [i32; 2])> {
+    known.iter().enumerate().flat_map(move |(at, &first)| {
+        let sum = move |second| message(first).wrapping_add(message(second));
+        known[at..].iter().map(move |&second| (sum(second), [first, second]))
+    })
 }
 
 /// How many messages with two tags are told apart.
-const OFTEN: usize = 256;
+const OFTEN: usize = 64;
 
 fn often(number: usize, wanted: u64, known: &[i32]) -> Option<Vec<i32>> {
     for (at, &first) in known.iter().enumerate() {

@@ -64,9 +64,9 @@ fn of_receive(ranks: &Ranks<'_>, to: usize, wanted: &CallFacts, found: &mut BTre
             let mut tags = tags;
             tags.sort_unstable();
             tags.dedup();
-            // On another communicator only what would match says anything.
+            // Here what does not match is a near miss, on another communicator what would match.
             let matches = |tag: &i32| wanted.tag.is_none_or(|it| it == *tag);
-            for tag in tags.into_iter().filter(|tag| id == wanted.comm || matches(tag)) {
+            for tag in tags.into_iter().filter(|tag| (id == wanted.comm) != matches(tag)) {
                 found.insert(miss(ranks, from, to, (id, tag), wanted));
             }
         }
@@ -117,14 +117,15 @@ pub(super) fn describe(ranks: &Ranks<'_>, miss: &Miss) -> String {
         let sent = text::comm_name(ranks, miss.sent_on);
         return format!(
             "wrong communicator: rank {to} receives on {wanted} at {}; rank {from} has sent on {sent}, \
-             tag {sent_tag}{sent_at}",
+             tag\u{a0}{sent_tag}{sent_at}",
             miss.wanted_at
         );
     }
-    let wanted = miss.wanted_tag.map_or_else(|| "any tag".to_owned(), |tag| format!("tag {tag}"));
+    let wanted =
+        miss.wanted_tag.map_or_else(|| "any tag".to_owned(), |tag| format!("tag\u{a0}{tag}"));
     format!(
         "tag near miss: rank {to} waits for {wanted} at {}; an unreceived message of rank {from} has \
-         tag {sent_tag}{sent_at}",
+         tag\u{a0}{sent_tag}{sent_at}",
         miss.wanted_at
     )
 }

@@ -8,7 +8,7 @@ use super::facts::Ranks;
 use super::met::{self, Begun};
 use super::near;
 use super::text::{self, Table, ranks_named, verb};
-use super::wait::{self, Wait};
+use super::wait::{self, Needs, Wait};
 use crate::watch::statement::{Activity, CallFacts, Kind, Party, Seen, Statement};
 
 pub(super) fn describe(ranks: &Ranks<'_>) -> (Verdict, String) {
@@ -271,7 +271,7 @@ impl<'a> Case<'a, '_> {
         let mut table = Table::default();
         for &rank in ranks {
             let lines = match &self.waits[rank] {
-                Some(wait) => text::wait(self.ranks, rank, wait),
+                Some(wait) => text::wait(self.ranks, rank, wait, |it| it.needs != Needs::Nobody),
                 None => vec![text::elsewhere(self.ranks, rank)],
             };
             table.add(rank, lines);

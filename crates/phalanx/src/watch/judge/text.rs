@@ -1,7 +1,7 @@
 //! How it is said.
 
 use super::facts::Ranks;
-use super::wait::Wait;
+use super::wait::{Part, Wait};
 use crate::watch::statement::{Activity, CallFacts, CommFacts, Kind, Party, Seen};
 
 /// How many ranks are listed one by one, and how many lines a table has.
@@ -211,14 +211,18 @@ fn is_like_world(comm: &CommFacts) -> bool {
     comm.members.iter().enumerate().all(|(rank, &world)| rank == world as usize)
 }
 
-/// What a rank waits for: the call, and under it the requests that never complete.
-pub(super) fn wait(ranks: &Ranks<'_>, rank: usize, wait: &Wait<'_>) -> Vec<(String, String)> {
+/// What a rank waits for: the call, and under it the requests that count.
+pub(super) fn wait(
+    ranks: &Ranks<'_>,
+    rank: usize,
+    wait: &Wait<'_>,
+    counts: impl Fn(&Part<'_>) -> bool,
+) -> Vec<(String, String)> {
     let mut lines = vec![(call(ranks, rank, wait.call), wait.call.location.clone())];
     if !matches!(wait.call.kind, Kind::WaitAll | Kind::WaitAny) {
         return lines;
     }
-    let parts = wait.parts.iter();
-    let some: Vec<_> = parts.filter(|part| part.needs != super::wait::Needs::Nobody).collect();
+    let some: Vec<_> = wait.parts.iter().filter(|part| counts(part)).collect();
     for part in some.iter().take(4) {
         let place = if part.call.location == wait.call.location { "" } else { &part.call.location };
         lines.push((format!("  for {}", call(ranks, rank, part.call)), place.to_owned()));
@@ -249,7 +253,7 @@ pub(super) fn elsewhere(ranks: &Ranks<'_>, rank: usize) -> (String, String) {
         Some(Seen::Stopped(_)) => {
             (format!("stopped by a signal, since {}", last(&since)), String::new())
         }
-        Some(Seen::Unknown { why }) => (format!("unknown: {why}"), String::new()),
+        Some(Seen::Unknown { why }) => (format!("cannot be seen: {why}"), String::new()),
         Some(Seen::Still(statement)) => match &statement.activity {
             Activity::Inside(it) => (call(ranks, rank, it), it.location.clone()),
             Activity::Polling { at, .. } => {
@@ -263,7 +267,7 @@ pub(super) fn elsewhere(ranks: &Ranks<'_>, rank: usize) -> (String, String) {
     }
 }
 
-/// A paragraph whose further lines are indented below the first.
+/// A paragraph whose further lines are indented below the first. A no-break space is printed as a space.
 pub(super) fn wrap(text: &mut String, indent: &str, paragraph: &str) {
     const WIDTH: usize = 100;
     let mut line = indent.to_owned();
@@ -278,7 +282,7 @@ pub(super) fn wrap(text: &mut String, indent: &str, paragraph: &str) {
         if !is_empty {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word.replace('\u{a0}', " "));
         is_empty = false;
     }
     text.push_str(&line);

@@ -79,7 +79,13 @@ fn part<'a>(ranks: &Ranks<'a>, rank: usize, call: &'a CallFacts) -> Part<'a> {
     let (needs, is_pending) = match call.kind {
         Kind::BufferedSend => (Needs::Nobody, false),
         Kind::Send | Kind::SyncSend => (sending(ranks, rank, call), false),
-        Kind::Receive | Kind::Probe => (receiving(ranks, rank, call), true),
+        // Of what a process that is gone has sent at last nobody knows.
+        Kind::Receive | Kind::Probe => {
+            let needs = receiving(ranks, rank, call);
+            let is_known =
+                matches!(&needs, Needs::One(all) if !all.iter().any(|&it| ranks.is_gone(it)));
+            (needs, is_known)
+        }
         Kind::Finalize => (finalizing(ranks, rank), false),
         kind if kind.is_collective() => collective(ranks, rank, call),
         _ => (Needs::Open, false),
@@ -151,9 +157,12 @@ fn collective(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> (Needs, bool)
         return (Needs::Open, false);
     }
     let different = met::different(ranks, rank, call);
-    if different.iter().any(|(_, _, difference)| difference.is_hopeless()) {
-        return (Needs::Hopeless, false);
-    }
+    // Who means something else by this number never comes to this call.
+    let never: Vec<usize> = different
+        .iter()
+        .filter(|(_, _, it)| it.is_hopeless())
+        .map(|(member, ..)| *member)
+        .collect();
     let others: Vec<usize> = match call.kind {
         Kind::Neighbors => {
             comm.facts.neighbors.iter().filter_map(|&it| comm.world_rank(it)).collect()
@@ -161,7 +170,10 @@ fn collective(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> (Needs, bool)
         _ => comm.members().collect(),
     };
     let others: Vec<usize> = others.into_iter().filter(|&it| it != rank).collect();
-    let begun = |member: usize| met::has_begun(ranks, member, call);
+    let begun = |member: usize| match met::has_begun(ranks, member, call) {
+        Begun::Yes if never.contains(&member) => Begun::No,
+        begun => begun,
+    };
     let missing: Vec<usize> = others.iter().copied().filter(|&it| begun(it) == Begun::No).collect();
     if missing.is_empty() {
         let all_are_here = others.iter().all(|&it| begun(it) == Begun::Yes);
@@ -179,9 +191,13 @@ fn collective(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> (Needs, bool)
         }
         _ => Vec::new(),
     };
+    // A process that is gone may have done its part after its last statement.
+    let needed: Vec<usize> = needed.into_iter().filter(|&it| !ranks.is_gone(it)).collect();
     if !needed.is_empty() && met::needs_all(call) {
-        return (Needs::Each(needed), true);
+        let is_hopeless = needed.iter().any(|it| never.contains(it));
+        return (if is_hopeless { Needs::Hopeless } else { Needs::Each(needed) }, true);
     }
     // Who passes on what to whom is the library's secret: any of the others may help.
-    (Needs::One(others), false)
+    let help: Vec<usize> = others.into_iter().filter(|it| !never.contains(it)).collect();
+    (if help.is_empty() { Needs::Hopeless } else { Needs::One(help) }, false)
 }
