@@ -151,6 +151,8 @@ pub(crate) struct Header {
     format: AtomicU64,
     /// The process that prints the report of a failure.
     claim: AtomicU32,
+    /// The process that prints a warning.
+    pub warner: AtomicU32,
     /// Not zero when the job is being ended by the watch: the exit code.
     pub ending: AtomicU32,
     /// What has been proved.

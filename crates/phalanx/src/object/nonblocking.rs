@@ -114,7 +114,7 @@ impl Comm {
             let value = open::<Bincode, T>(&comm, &call, &message, source)?;
             Ok((value, Status { source: Some(source), tag: raw.tag(), len: message.len() }))
         };
-        start_steps(self, &call, Receiving::new(envelope, finish))
+        start_steps(self, &call, Receiving::new(envelope, finish).of_object())
     }
 
     /// Starts to give every rank the root's value. Collective.

@@ -13,7 +13,7 @@ use super::wire;
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::{self, Envelope, Mode};
-use crate::raw::{View, ViewMut};
+use crate::raw::{self, View, ViewMut};
 use crate::record::{ALLREDUCE_OBJECT, Call, EXSCAN_OBJECT, Peer, REDUCE_OBJECT, SCAN_OBJECT};
 
 impl Comm {
@@ -44,6 +44,7 @@ impl Comm {
     {
         let location = Location::caller();
         self.check_root(&self.call(&REDUCE_OBJECT, location).root(root), root)?;
+        raw::agree(&self.call(&REDUCE_OBJECT, location).root(root))?;
         let call = self.private_call(&REDUCE_OBJECT, location).root(root);
         let tag = self.next_collective_tag();
         let result = self.reduce_to_first(&call, value, f, tag);
@@ -89,6 +90,7 @@ impl Comm {
         F: Fn(T, T) -> T,
     {
         let location = Location::caller();
+        raw::agree(&self.call(&ALLREDUCE_OBJECT, location))?;
         let call = self.private_call(&ALLREDUCE_OBJECT, location);
         let reduced = self.reduce_to_first(&call, value, f, self.next_collective_tag());
         let call = self.call(&ALLREDUCE_OBJECT, location);
@@ -124,6 +126,7 @@ impl Comm {
         T: Serialize + DeserializeOwned,
         F: Fn(T, T) -> T,
     {
+        raw::agree(&self.call(&SCAN_OBJECT, Location::caller()))?;
         let call = self.private_call(&SCAN_OBJECT, Location::caller());
         let tag = self.next_collective_tag();
         let combined = match self.rank() {
@@ -157,6 +160,7 @@ impl Comm {
         T: Serialize + DeserializeOwned,
         F: Fn(T, T) -> T,
     {
+        raw::agree(&self.call(&EXSCAN_OBJECT, Location::caller()))?;
         let call = self.private_call(&EXSCAN_OBJECT, Location::caller());
         let tag = self.next_collective_tag();
         let (rank, next) = (self.rank(), self.rank() + 1);

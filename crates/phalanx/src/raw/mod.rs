@@ -28,10 +28,10 @@ use std::os::raw::{c_char, c_int};
 use phalanx_sys as ffi;
 
 use crate::error::{Error, ErrorKind, LibraryError, Result};
-use crate::record::{self, Call, What};
+use crate::record::{self, Call, FREE, Kind, What};
 
 pub(crate) use large::set_limit as set_large_limit;
-pub(crate) use view::{View, ViewMut};
+pub(crate) use view::{View, ViewMut, object};
 
 /// The code with which every MPI function says that all is well.
 pub(crate) const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
@@ -89,6 +89,16 @@ pub(crate) fn gate_collective(
         f()
     })?;
     disagreement
+}
+
+/// In strict mode, lets the members of a communicator agree on an operation of all of them that is made
+/// of messages.
+pub(crate) fn agree(call: &Call<'_>) -> Result<()> {
+    if !strict::is_on() {
+        return Ok(());
+    }
+    let what = What { bytes: FREE, ..What::of(Kind::Collective, 0, record::no_name) };
+    gate_collective(call, what, || SUCCESS)
 }
 
 /// A collective call with its number on the communicator.

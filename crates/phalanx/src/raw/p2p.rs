@@ -194,11 +194,16 @@ pub(super) fn count_sent(call: &Call<'_>, to: Envelope) {
 
 /// Counts a message that has been received. In strict mode it must hold what the receiver takes it for.
 #[inline]
-pub(super) fn received(call: &Call<'_>, status: &RawStatus, element: Name) -> Result<()> {
+pub(super) fn received(
+    call: &Call<'_>,
+    status: &RawStatus,
+    element: Name,
+    room: usize,
+) -> Result<()> {
     if let Some(comm) = call.comm {
         comm.count_received(status.source(), status.tag());
         if strict::is_on() {
-            return strict::check_message(&call.copy(), comm, status, element);
+            return strict::check_message(&call.copy(), comm, status, element, room);
         }
     }
     Ok(())
@@ -211,13 +216,14 @@ fn received_or_cut(
     outcome: Result<()>,
     status: &RawStatus,
     element: Name,
+    room: usize,
 ) -> Result<()> {
     match outcome {
-        Ok(()) => received(call, status, element),
+        Ok(()) => received(call, status, element, room),
         Err(error) => {
             if error.is_truncated() {
                 // The error that is told is the one of the receive.
-                let _ = received(&call.copy(), status, element);
+                let _ = received(&call.copy(), status, element, 0);
             }
             Err(error)
         }
@@ -255,7 +261,7 @@ pub(crate) fn recv(
             }
             Ok(())
         }
-        Err(error) => received_or_cut(&call.copy(), Err(error), status, no_name),
+        Err(error) => received_or_cut(&call.copy(), Err(error), status, no_name, 0),
     }
 }
 
@@ -286,7 +292,7 @@ fn recv_polled(
             if code != SUCCESS { code } else { poll(&mut request, pointer, Kind::Receive) }
         },
     );
-    received_or_cut(call, outcome, status, view.element)
+    received_or_cut(call, outcome, status, view.element, what.bytes as usize)
 }
 
 /// A message that has been matched: nobody else can receive it.
@@ -411,7 +417,7 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
         move |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
         move || pointer,
     );
-    received_or_cut(call, outcome, &status, view.element)?;
+    received_or_cut(call, outcome, &status, view.element, 0)?;
     Ok(status)
 }
 
@@ -493,7 +499,7 @@ pub(crate) fn sendrecv(
             )
         }
     });
-    received_or_cut(&half(call, from), outcome, &status, recv.element)?;
+    received_or_cut(&half(call, from), outcome, &status, recv.element, recv.bytes_in_all())?;
     Ok(status)
 }
 
@@ -570,7 +576,7 @@ fn sendrecv_polled(
         // MPI may read it for ever.
         std::mem::forget(copy);
     }
-    received_or_cut(&half(call, from), outcome, &status, recv.element)?;
+    received_or_cut(&half(call, from), outcome, &status, recv.element, recv.bytes_in_all())?;
     Ok(status)
 }
 
@@ -603,7 +609,7 @@ pub(crate) fn sendrecv_replace(
             )
         }
     });
-    received_or_cut(&half(call, from), outcome, &status, view.element)?;
+    received_or_cut(&half(call, from), outcome, &status, view.element, view.bytes_in_all())?;
     Ok(status)
 }
 

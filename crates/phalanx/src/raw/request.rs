@@ -83,8 +83,10 @@ impl Live {
     /// Counts the message of a receive; in strict mode looks at what it holds.
     fn arrived(&self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
         if !self.receives {
-            let checked = strict::is_on() && code == SUCCESS;
-            return if checked { strict::completed(call, self.place) } else { Ok(()) };
+            // An error of the library's may be what becomes of a disagreement.
+            let patient = code != SUCCESS;
+            let checked = strict::is_on();
+            return if checked { strict::completed(call, self.place, patient) } else { Ok(()) };
         }
         if self.cancelled {
             let mut flag = 0;
@@ -97,7 +99,8 @@ impl Live {
         if code == SUCCESS || super::is_truncation(code) {
             let element =
                 record::pending(self.place).map_or(record::no_name as Name, |it| it.what.element);
-            return super::p2p::received(call, &RawStatus(*status), element);
+            let room = record::pending(self.place).map_or(0, |it| it.what.bytes as usize);
+            return super::p2p::received(call, &RawStatus(*status), element, room);
         }
         Ok(())
     }

@@ -249,6 +249,7 @@ pub(super) fn check_message(
     comm: &Identity,
     status: &RawStatus,
     element: Name,
+    room: usize,
 ) -> Result<()> {
     let Some(channel) = comm.strict else { return Ok(()) };
     if status.source() < 0 || comm.record().is_foreign() {
@@ -296,6 +297,12 @@ pub(super) fn check_message(
     if !came {
         comm.give_away();
         return Ok(());
+    }
+    // Not every library notices each message that is too long.
+    let length = Note::text(&note, 1, 4).parse::<usize>().unwrap_or(0);
+    if room > 0 && length > room {
+        let detail = format!("{length} bytes were sent, and there is room for {room}");
+        return Err(Error::new(ErrorKind::Truncated, call, detail));
     }
     let (sent, wanted) = (Note::text(&note, 0, 4), element());
     if wanted.is_empty() || sent.is_empty() || base(&sent) == base(wanted) {
@@ -480,10 +487,19 @@ pub(super) fn agree_later(place: u16, agreement: Agreement) {
 
 /// A request is over: whether its members agreed, as far as is known now. A collective may end on one
 /// member before others have begun it; those are asked at the end of a later one.
+///
+/// `patient` waits a little for the others.
 #[cold]
-pub(super) fn completed(call: &Call<'_>, place: u16) -> Result<()> {
+pub(super) fn completed(call: &Call<'_>, place: u16, patient: bool) -> Result<()> {
     with_later(|later| {
-        later.late.extend(later.started.remove(&place));
+        if let Some(mut agreement) = later.started.remove(&place) {
+            let start = Instant::now();
+            let mut backoff = Backoff::new();
+            while patient && !agreement.is_complete() && start.elapsed() < NOTE_COMES {
+                backoff.pause();
+            }
+            later.late.push(agreement);
+        }
         let mut outcome = Ok(());
         later.late.retain_mut(|agreement| {
             let complete = agreement.is_complete();

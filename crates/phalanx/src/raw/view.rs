@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::record::{Call, Name, no_name};
 
 /// The element of a serialised value.
-fn object() -> &'static str {
+pub(crate) fn object() -> &'static str {
     "a serde value"
 }
 

@@ -19,7 +19,7 @@ use crate::p2p::status_of;
 use crate::raw::p2p::{self, Envelope, Matched, RawStatus};
 use crate::raw::request::{self as raw, Live};
 use crate::raw::unmatched::{self, Unmatched};
-use crate::raw::{ViewMut, datatype};
+use crate::raw::{ViewMut, datatype, object};
 use crate::record::{self, Call, Identity, Kind, Name, Operation, Peer, What};
 
 /// A message of unknown length, whose elements arrive in the background once it is matched.
@@ -28,7 +28,8 @@ pub(crate) struct Receiving<T, F> {
     /// `None` until the first look.
     flight: Option<Arc<Flight>>,
     finish: F,
-    element: PhantomData<fn() -> T>,
+    element: Name,
+    elements: PhantomData<fn() -> T>,
 }
 
 /// The message on its way.
@@ -114,6 +115,7 @@ impl Flight {
     fn new<T: Element>(
         call: &Call<'_>,
         envelope: Envelope,
+        element: Name,
         state: impl FnOnce() -> State,
     ) -> Result<Self> {
         let Some(comm) = call.comm.and_then(Identity::shared) else {
@@ -126,7 +128,7 @@ impl Flight {
             tag: call.tag,
             location: call.location,
             envelope,
-            element: record::name_of::<T>,
+            element,
             alignment: align_of::<T>(),
             state: Mutex::new(state()),
         })
@@ -194,16 +196,23 @@ impl Unmatched for Flight {
 
 impl<T: Element, F> Receiving<T, F> {
     pub fn new(envelope: Envelope, finish: F) -> Self {
-        Receiving { envelope, flight: None, finish, element: PhantomData }
+        let element = record::name_of::<T>;
+        Receiving { envelope, flight: None, finish, element, elements: PhantomData }
+    }
+
+    /// The same for the bytes of a serialised value.
+    pub fn of_object(mut self) -> Self {
+        self.element = object;
+        self
     }
 
     fn flight(&mut self, call: &Call<'_>) -> Result<Arc<Flight>> {
         if let Some(flight) = &self.flight {
             return Ok(flight.clone());
         }
-        let what = What::of(Kind::Receive, 0, record::name_of::<T>);
+        let what = What::of(Kind::Receive, 0, self.element);
         let state = || State::Unmatched(record::pend(call, &what));
-        let flight = Arc::new(Flight::new::<T>(call, self.envelope, state)?);
+        let flight = Arc::new(Flight::new::<T>(call, self.envelope, self.element, state)?);
         unmatched::add(flight.clone());
         self.flight = Some(flight.clone());
         Ok(flight)
@@ -217,7 +226,7 @@ pub(crate) fn start_matched<T: Element>(
     matched: Matched,
 ) -> Result<Request<Vec<T>>> {
     let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
-    let flight = Flight::new::<T>(call, envelope, || State::Taken)?;
+    let flight = Flight::new::<T>(call, envelope, record::name_of::<T>, || State::Taken)?;
     receive(&flight, call, &mut flight.state(), matched)?;
     let finish = |elements: Vec<T>, _: RawStatus, _: &Call<'_>| Ok(elements);
     let mut receiving = Receiving::new(envelope, finish);

@@ -154,6 +154,11 @@ impl Inspector {
         if slot.warned.load(Acquire) == mine + 1 || self.warned.get(&self.rank) == Some(&mine) {
             return;
         }
+        // Another watch that prints at the same time says the same.
+        let warner = &self.board.header.warner;
+        if warner.compare_exchange(0, std::process::id(), Acquire, Acquire).is_err() {
+            return;
+        }
         failure::print(&judgement.text);
         for look in looks {
             if let Seen::Still(statement) = &look.seen
@@ -165,6 +170,7 @@ impl Inspector {
         for slot in self.board.slots {
             slot.warned.store(slot.lane.sequence() + 1, Release);
         }
+        warner.store(0, Release);
     }
 }
 

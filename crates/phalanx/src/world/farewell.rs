@@ -22,7 +22,8 @@ type Count = [u64; 2];
 pub(super) fn say(world: &Comm, location: &'static Location<'static>) -> Result<()> {
     let rank = world.rank();
     let tell = |line: String| failure::print(&format!("phalanx: rank {rank}: {line}"));
-    request::unfinished().into_iter().for_each(tell);
+    let unfinished = request::unfinished();
+    forgotten(&unfinished).into_iter().chain(unfinished).for_each(tell);
     if strict::is_on() {
         request::unwaited().into_iter().for_each(tell);
         unfreed().into_iter().for_each(tell);
@@ -36,6 +37,25 @@ pub(super) fn say(world: &Comm, location: &'static Location<'static>) -> Result<
         unreceived(world, &call)?.into_iter().for_each(tell);
     }
     Ok(())
+}
+
+/// The requests that the program has lost without dropping them (`std::mem::forget`).
+fn forgotten(unfinished: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    record::for_each(|it, _| {
+        let place = format!("[{}]", it.location);
+        // What was dropped is told already; what is the library's own has no line of the program's.
+        let is_told = unfinished.iter().any(|line| line.contains(&place));
+        let comm = record::known_comms().into_iter().find(|comm| comm.id == it.comm);
+        if let Some(comm) = comm.filter(|comm| !comm.private && !is_told) {
+            let (operation, peer) = (it.operation.name, it.peer);
+            lines.push(format!(
+                "{operation}{peer} on `{}` was forgotten and never completed {place}",
+                comm.name()
+            ));
+        }
+    });
+    lines
 }
 
 /// The communicators that the program made and did not free.

@@ -326,7 +326,8 @@ impl<'a> Case<'a, '_> {
         let knot = component
             .iter()
             .filter_map(|&rank| self.wait(rank))
-            .any(|wait| is_receive(wait.call) && wait.call.party == Party::Any);
+            .flat_map(|wait| &wait.parts)
+            .any(|part| is_arrival(part.call) && part.call.party == Party::Any);
         let mut shown = circle;
         let (cause, help) = if knot {
             shown = component;
@@ -460,6 +461,11 @@ fn help_with(finding: &mut Finding, help: String) {
 }
 
 /// A receive, be it that the message is looked at first to know its length.
+/// Whether a call waits for a message.
+fn is_arrival(call: &CallFacts) -> bool {
+    matches!(call.kind, Kind::Receive | Kind::Probe)
+}
+
 fn is_receive(call: &CallFacts) -> bool {
     call.kind == Kind::Receive || call.kind == Kind::Probe && call.operation != "probe"
 }
