@@ -149,6 +149,17 @@ fn members_of_which_nothing_is_known_are_not_missing() {
     nothing_is_proved(job().seen(2, |_| Seen::Finalized));
     nothing_is_proved(job().inside(2, recv(0, 1, 4)).with(2, |it| it.comms.clear()));
     nothing_is_proved(job().inside(2, call("create_group", Kind::Members, 4)));
+    // A rank that is stuck, and may have freed the communicator of the others.
+    let on_rows = |from| CallFacts { comm: ROWS, ..recv(from, 1, 4) };
+    let job = Job::new(4)
+        .comm(ROWS, "rows", &[2, 3])
+        .inside(0, barrier(1, 3))
+        .inside(1, barrier(1, 3))
+        .inside(2, on_rows(1))
+        .inside(3, on_rows(0))
+        .with(2, |it| it.comms.retain(|comm| comm.id == ROWS))
+        .with(3, |it| it.comms.retain(|comm| comm.id == ROWS));
+    job.is_deadlock(&[2, 3], &["receive cycle: 2 waits for 3"]);
 }
 
 #[test]
