@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the programs of the tests share.
+
+pub mod watch_row;

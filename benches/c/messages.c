@@ -104,3 +104,24 @@ int c_alltoall(const double *send, double *recv, int count, int iterations, MPI_
     }
     return code;
 }
+
+/* What each rank has for its right neighbour. */
+int c_shift(const double *send, double *recv, int count, int iterations, int rank, int size, MPI_Comm comm)
+{
+    int right = (rank + 1) % size, left = (rank + size - 1) % size, code = 0;
+    for (int i = 0; i < iterations; i++) {
+        code |= MPI_Sendrecv(send, count, MPI_DOUBLE, right, 0, recv, count, MPI_DOUBLE, left, 0, comm, IGNORE);
+    }
+    return code;
+}
+
+/* The halo of a line: one block for and from each of two neighbours. */
+int c_halo(const double *send, double *recv, int count, int iterations, int rank, int size, MPI_Comm comm)
+{
+    int right = (rank + 1) % size, left = (rank + size - 1) % size, code = 0;
+    for (int i = 0; i < iterations; i++) {
+        code |= MPI_Sendrecv(send + count, count, MPI_DOUBLE, right, 0, recv, count, MPI_DOUBLE, left, 0, comm, IGNORE);
+        code |= MPI_Sendrecv(send, count, MPI_DOUBLE, left, 1, recv + count, count, MPI_DOUBLE, right, 1, comm, IGNORE);
+    }
+    return code;
+}

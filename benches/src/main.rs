@@ -1,7 +1,7 @@
 //! Compares Phalanx with C and with plain rsmpi, side by side.
 //!
 //! The program starts itself as MPI jobs: with 2 ranks for messages and collectives, with 4 for the
-//! price of more ranks than cores. Each job hands its rows back through a file.
+//! price of more ranks than cores, with 8 for messages between few of them. Each job hands its rows back through a file.
 
 mod measure;
 mod reference;
@@ -57,6 +57,7 @@ fn as_rank(world: &Comm, args: &Args, file: &Path) -> Result<(), Box<dyn Error>>
     let effort = Effort::new(args.quick, &args.only);
     let rows = match world.size() {
         2 => rows::on_two_ranks(world, &effort)?,
+        8 => rows::on_sparse_ranks(world, &effort)?,
         _ => rows::on_many_ranks(world, &effort)?,
     };
     if world.rank() == 0 {
@@ -71,7 +72,7 @@ fn as_parent(args: &Args) -> Result<(), Box<dyn Error>> {
     row::print_header();
     let mut rows = rows::on_one_core(&Effort::new(args.quick, &args.only));
     row::print(&rows);
-    for ranks in [2, 4] {
+    for ranks in [2, 4, 8] {
         let more = run_job(&program, args, ranks)?;
         row::print(&more);
         rows.extend(more);

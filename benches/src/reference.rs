@@ -28,6 +28,24 @@ unsafe extern "C" {
     fn c_allreduce(s: *const f64, r: *mut f64, n: c_int, times: c_int, comm: MPI_Comm) -> c_int;
     fn c_allgather(s: *const f64, r: *mut f64, n: c_int, times: c_int, comm: MPI_Comm) -> c_int;
     fn c_alltoall(s: *const f64, r: *mut f64, n: c_int, times: c_int, comm: MPI_Comm) -> c_int;
+    fn c_shift(
+        s: *const f64,
+        r: *mut f64,
+        n: c_int,
+        times: c_int,
+        rank: c_int,
+        size: c_int,
+        comm: MPI_Comm,
+    ) -> c_int;
+    fn c_halo(
+        s: *const f64,
+        r: *mut f64,
+        n: c_int,
+        times: c_int,
+        rank: c_int,
+        size: c_int,
+        comm: MPI_Comm,
+    ) -> c_int;
 }
 
 #[link(name = "bench_pi", kind = "static")]
@@ -107,4 +125,23 @@ pub fn alltoall(comm: &Comm, send: &[f64], recv: &mut [f64], times: usize) {
     assert_eq!(send.len(), recv.len());
     // SAFETY: both buffers hold `n` numbers for each rank.
     check(unsafe { c_alltoall(send.as_ptr(), recv.as_mut_ptr(), n, times, comm.as_raw()) });
+}
+
+/// Shifts of as many numbers to the right neighbour.
+pub fn shift(comm: &Comm, send: &[f64], recv: &mut [f64], times: usize) {
+    let (n, times, rank, size) = (int(recv.len()), int(times), int(comm.rank()), int(comm.size()));
+    assert_eq!(send.len(), recv.len());
+    let (send, recv) = (send.as_ptr(), recv.as_mut_ptr());
+    // SAFETY: both buffers hold `n` numbers, and the loop completes all messages.
+    check(unsafe { c_shift(send, recv, n, times, rank, size, comm.as_raw()) });
+}
+
+/// Exchanges with two neighbours, half of the buffers each.
+pub fn halo(comm: &Comm, send: &[f64], recv: &mut [f64], times: usize) {
+    let (n, times, rank, size) =
+        (int(recv.len() / 2), int(times), int(comm.rank()), int(comm.size()));
+    assert_eq!(send.len(), recv.len());
+    let (send, recv) = (send.as_ptr(), recv.as_mut_ptr());
+    // SAFETY: both buffers hold two blocks of `n` numbers, and the loop completes all messages.
+    check(unsafe { c_halo(send, recv, n, times, rank, size, comm.as_raw()) });
 }

@@ -1,9 +1,13 @@
-//! What the examples share: the command line of a program that runs as many processes.
+//! What the examples share: the command line of a program that runs as many processes, and its progress.
+
+mod progress;
 
 use std::{ops::RangeInclusive, process::ExitCode};
 
 use clap::Parser;
 use phalanx::prelude::*;
+
+pub use progress::Progress;
 
 /// Reads the command line on every rank and speaks about it once.
 ///
@@ -24,6 +28,15 @@ pub fn arguments<A: Parser>(world: &Comm) -> Result<A, ExitCode> {
         }
         leave(world, u8::try_from(message.exit_code()).unwrap_or(2))
     })
+}
+
+/// Says once for the whole job what went wrong, and gives the exit code 1.
+#[must_use]
+pub fn fail(world: &Comm, what: &str) -> ExitCode {
+    if world.rank() == 0 {
+        eprintln!("error: {what}");
+    }
+    leave(world, 1)
 }
 
 /// Says once for the whole job what the example needs, and gives the exit code 2.

@@ -112,6 +112,72 @@ fn pi_has_the_same_bits_on_any_number_of_ranks() {
     }
 }
 
+const HEAT: &str = env!("CARGO_BIN_EXE_heat");
+
+/// A place of its own for a file that a test writes.
+fn place(name: &str) -> String {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_file(&folder);
+    folder.to_str().expect("a path in UTF-8").to_owned()
+}
+
+#[test]
+fn heat_has_the_bits_of_the_serial_result_on_any_number_of_ranks() {
+    let on = |ranks, size: &str| {
+        let arguments = ["--size", size, "--steps", "60", "--json"];
+        let Ended { code, stdout, stderr } = run(HEAT, ranks, &arguments);
+        assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+        assert_eq!(stderr, "", "progress where there is no terminal");
+        let report: serde_json::Value = serde_json::from_str(&stdout).expect("a JSON object");
+        assert_eq!((&report["identical"], &report["ranks"]), (&true.into(), &ranks.into()));
+        report["mean"].as_f64().expect("a number").to_bits()
+    };
+    for size in ["7", "61"] {
+        let alone = on(1, size);
+        for ranks in [2, 3, 4, 6] {
+            assert_eq!(on(ranks, size), alone, "another mean on {ranks} ranks");
+        }
+    }
+}
+
+#[test]
+fn heat_says_that_it_has_compared_nothing() {
+    let Ended { code, stdout, stderr } =
+        run(HEAT, 2, &["--size", "20", "--steps", "0", "--no-check"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("not compared"), "{stdout}");
+}
+
+#[test]
+fn heat_draws_a_picture() {
+    let path = place("heat.png");
+    let arguments = ["--size", "30", "--steps", "9", "--quiet", "--output", &path];
+    let Ended { code, stdout, stderr } = run(HEAT, 4, &arguments);
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    let picture = std::fs::read(path).expect("a picture");
+    assert_eq!(picture[..8], *b"\x89PNG\r\n\x1a\n");
+    assert_eq!(picture[picture.len() - 8..picture.len() - 4], *b"IEND");
+}
+
+#[test]
+fn a_picture_that_cannot_be_written_is_one_error_and_exit_code_1() {
+    for path in ["/nowhere/heat.png", "/dev/full", &place("folder/heat.png")] {
+        let arguments = ["--size", "30", "--steps", "9", "--output", path];
+        let Ended { code, stderr, .. } = run(HEAT, 3, &arguments);
+        assert_eq!(code, Some(1), "{path}: {stderr}");
+        let errors = lines_with(&stderr, "error:");
+        assert_eq!(errors.len(), 1, "{stderr}");
+        assert!(errors[0].starts_with(&format!("error: cannot write {path}: ")), "{stderr}");
+    }
+}
+
+#[test]
+fn a_plate_that_is_too_small_for_the_ranks_is_one_error_and_exit_code_2() {
+    let Ended { code, stderr, .. } = run(HEAT, 6, &["--size", "2"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert_eq!(lines_with(&stderr, "error:").len(), 1, "{stderr}");
+}
+
 #[test]
 fn bad_arguments_are_one_message_and_exit_code_2() {
     let wrong = [

@@ -3,6 +3,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub struct Job {
     launcher: Option<Launcher>,
     output: Output,
     shared: bool,
+    held: Option<Arc<CoreTokens>>,
     announced: bool,
 }
 
@@ -60,6 +62,7 @@ impl Job {
             launcher: None,
             output: Output::Inherit,
             shared: false,
+            held: None,
             announced: false,
         }
     }
@@ -129,6 +132,14 @@ impl Job {
         self
     }
 
+    /// As [`share_cores`](Self::share_cores), on cores for which the caller has tokens already:
+    /// several jobs that mostly wait may share them. The job keeps the tokens until its end.
+    pub fn share_held_cores(mut self, tokens: Arc<CoreTokens>) -> Job {
+        self.shared = true;
+        self.held = Some(tokens);
+        self
+    }
+
     /// Says on stderr which settings are made, and why, one line each.
     pub fn announce(mut self, announced: bool) -> Job {
         self.announced = announced;
@@ -170,7 +181,11 @@ impl Job {
                 eprintln!("phalanx: set {setting}");
             }
         }
-        let tokens = self.shared.then(|| CoreTokens::acquire(self.ranks)).transpose()?;
+        let tokens = match &self.held {
+            Some(held) => Some(Arc::clone(held)),
+            None if self.shared => Some(Arc::new(CoreTokens::acquire(self.ranks)?)),
+            None => None,
+        };
         let marker = Marker::new();
         let command = self.command(&plan, &marker);
         RunningJob::start(command, &plan.launcher, marker, tokens, self.timeout)
@@ -264,7 +279,7 @@ pub struct RunningJob {
     timeout: Option<Duration>,
     timed_out: bool,
     watchdog: Option<Watchdog>,
-    _tokens: Option<CoreTokens>,
+    _tokens: Option<Arc<CoreTokens>>,
 }
 
 impl RunningJob {
@@ -272,7 +287,7 @@ impl RunningJob {
         mut command: Command,
         launcher: &Launcher,
         marker: Marker,
-        tokens: Option<CoreTokens>,
+        tokens: Option<Arc<CoreTokens>>,
         timeout: Option<Duration>,
     ) -> Result<RunningJob> {
         let watchdog = Watchdog::start(&marker)

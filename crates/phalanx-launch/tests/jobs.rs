@@ -4,11 +4,11 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use phalanx_launch::{Finished, Job, Launcher, Mpi, Output};
+use phalanx_launch::{CoreTokens, Finished, Job, Launcher, Mpi, Output};
 
 const HELLO: &str = r#"
 #include <mpi.h>
@@ -139,6 +139,24 @@ fn a_time_out_ends_the_whole_tree_of_the_job_and_nothing_else() {
     assert!(bystander.try_wait().unwrap().is_none());
     bystander.kill().unwrap();
     bystander.wait().unwrap();
+}
+
+#[test]
+fn jobs_may_run_at_the_same_time_on_cores_that_are_held_for_them() {
+    let Some(launcher) = launcher() else { return };
+    let tokens = Arc::new(CoreTokens::acquire(phalanx_launch::cores()).unwrap());
+    let job = Job::new("sleep").launcher(launcher).arg("0.2").ranks(2).output(Output::Capture);
+    let job = job.timeout(Duration::from_secs(60));
+    let running: Vec<_> = (0..3)
+        .map(|_| job.clone().share_held_cores(Arc::clone(&tokens)).start().unwrap())
+        .collect();
+    // No job waits for tokens of its own, which would be for ever; each has a part in these.
+    assert_eq!(Arc::strong_count(&tokens), 1 + running.len());
+    for mut job in running {
+        assert!(job.wait());
+        assert!(job.finish().success());
+    }
+    assert_eq!(Arc::strong_count(&tokens), 1);
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `ranks = 3`, `ranks = [1, 2, 4]`, `ranks = 1..=4` | numbers of ranks | `1..=4`: the odd 3 finds what the powers of two hide |
 /// | `timeout = "30s"` | `"500ms"`, `"30s"`, `"2m"`: then every process of the test is ended | `"60s"` |
 /// | `threads = "multiple"` | thread level, as in `#[phalanx::main]` | `"funneled"` |
+/// | `strict` | `PHALANX_WATCH=strict`: sends are synchronous, collectives and types are compared, a deadlock is an `Err` | the watch is on |
 /// | `env("NAME" = "value", …)` | variables of every rank | none |
 ///
 /// # Other attributes

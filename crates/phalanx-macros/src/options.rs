@@ -13,6 +13,9 @@ use syn::{Error, Expr, ExprLit, ExprRange, Ident, Lit, LitStr, RangeLimits, Resu
 const DEFAULT_RANKS: [usize; 4] = [1, 2, 3, 4];
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The variable that says how much is watched.
+const WATCH: &str = "PHALANX_WATCH";
+
 pub(crate) struct MainOptions {
     /// Path of the thread level, when one is given.
     pub(crate) threads: Option<TokenStream>,
@@ -58,10 +61,13 @@ impl TestOptions {
                 options.threads = threads(&meta)?;
             } else if meta.path.is_ident("env") {
                 options.environment.extend(environment(&meta)?);
+            } else if meta.path.is_ident("strict") {
+                let strict = LitStr::new("strict", meta.path.span());
+                options.environment.push((WATCH.to_owned(), strict));
             } else {
                 return Err(meta.error(
                     "unknown option; there are `ranks = [1, 2, 4]`, `timeout = \"30s\"`, \
-                     `threads = \"multiple\"` and `env(\"NAME\" = \"value\")`",
+                     `threads = \"multiple\"`, `strict` and `env(\"NAME\" = \"value\")`",
                 ));
             }
             Ok(())

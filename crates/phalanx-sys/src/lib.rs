@@ -37,6 +37,8 @@ unsafe extern "C" {
     pub safe fn phx_bsend_overhead() -> c_int;
     /// `MPI_COMM_TYPE_SHARED`, section 7.4.2.
     pub safe fn phx_comm_type_shared() -> c_int;
+    /// `MPI_UNWEIGHTED`, section 8.5.4.
+    pub safe fn phx_unweighted() -> *mut c_int;
     /// `MPI_ERR_IN_STATUS`, section 9.4.
     pub safe fn phx_err_in_status() -> c_int;
     /// Reads the attribute `MPI_TAG_UB` of a communicator, section 9.1.2.

@@ -14,6 +14,8 @@ MPI_Op phx_op_replace(void) { return MPI_REPLACE; }
 MPI_Op phx_op_no_op(void) { return MPI_NO_OP; }
 MPI_Errhandler phx_errors_return(void) { return MPI_ERRORS_RETURN; }
 
+int *phx_unweighted(void) { return (int *)MPI_UNWEIGHTED; }
+
 /* Sizes of strings. */
 int phx_max_error_string(void) { return MPI_MAX_ERROR_STRING; }
 int phx_max_object_name(void) { return MPI_MAX_OBJECT_NAME; }

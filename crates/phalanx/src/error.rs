@@ -83,7 +83,7 @@ impl ErrorKind {
             ErrorKind::BufferFull => "no room for a buffered send",
             ErrorKind::Unsupported => "not supported by this MPI",
             ErrorKind::Mismatch => "ranks disagree",
-            ErrorKind::Deadlock => "deadlock",
+            ErrorKind::Deadlock => "deadlock (proved)",
             ErrorKind::Library => "MPI error",
         }
     }
@@ -99,6 +99,7 @@ struct Inner {
     detail: String,
     library: Option<LibraryError>,
     location: &'static Location<'static>,
+    parts: Vec<Error>,
 }
 
 /// Where the call was made, copied so that an error may outlive its communicator.
@@ -131,7 +132,17 @@ impl Error {
             detail: detail.into(),
             library: None,
             location: call.location,
+            parts: Vec::new(),
         }))
+    }
+
+    /// The error of an operation of which parts have failed. The first decides its kind.
+    #[cold]
+    pub(crate) fn of_parts(call: &Call<'_>, detail: impl Into<String>, parts: Vec<Error>) -> Self {
+        let kind = parts.first().map_or(ErrorKind::Library, Error::kind);
+        let mut error = Error::new(kind, call, detail);
+        error.0.parts = parts;
+        error
     }
 
     pub(crate) fn with_library(mut self, library: LibraryError) -> Self {
@@ -192,6 +203,12 @@ impl Error {
         self.0.library.as_ref().map(|library| library.text.as_str())
     }
 
+    /// The errors of all parts that failed, of an operation that has parts: see
+    /// [`exchange`](crate::Comm::exchange). Empty for all other errors.
+    pub fn parts(&self) -> &[Error] {
+        &self.0.parts
+    }
+
     /// The line of the program that made the call.
     pub fn location(&self) -> &'static Location<'static> {
         self.0.location
@@ -243,6 +260,11 @@ impl fmt::Display for Error {
             let Place { communicator, rank, size } = place;
             write!(f, " on rank {rank} of {size} in `{communicator}`")?;
         }
+        // A report of several lines is no sentence that a place could end.
+        let place_first = inner.detail.contains('\n');
+        if place_first {
+            write!(f, " [{}]", inner.location)?;
+        }
         write!(f, ": {}", inner.kind.describe())?;
         if !inner.detail.is_empty() {
             write!(f, ": {}", inner.detail)?;
@@ -250,7 +272,12 @@ impl fmt::Display for Error {
         if let Some(library) = &inner.library {
             write!(f, "; {} says: {}", inner.function, library.text)?;
         }
-        write!(f, " [{}]", inner.location)
+        if !place_first {
+            write!(f, " [{}]", inner.location)?;
+        }
+        // Libraries tell long stories.
+        let indented = |part: &Error| part.to_string().replace('\n', "\n    ");
+        inner.parts.iter().try_for_each(|part| write!(f, "\n  {}", indented(part)))
     }
 }
 

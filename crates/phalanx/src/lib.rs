@@ -15,11 +15,13 @@
 
 #![deny(missing_docs)]
 
-mod claim;
+mod board;
 mod collective;
 mod comm;
 mod datatype;
 mod error;
+mod exchange;
+mod host;
 mod object;
 mod op;
 mod p2p;
@@ -28,6 +30,7 @@ mod raw;
 mod record;
 mod request;
 pub mod testing;
+mod topology;
 #[allow(dead_code)] // its parts come together in the next changes
 mod watch;
 mod world;
@@ -41,6 +44,7 @@ pub use datatype::{
     derive,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exchange::{Corners, Exchange, Halo, Interior};
 pub use object::{Bincode, Codec, plain};
 pub use op::{
     BitAnd, BitOr, BitXor, Custom, Integer, Locatable, Located, LogicalAnd, LogicalOr, LogicalXor,
@@ -48,6 +52,7 @@ pub use op::{
 };
 pub use p2p::{Message, Received, attach_buffer, bsend_overhead, detach_buffer};
 pub use request::{Pending, Request, RequestSet, Scope, block_on};
+pub use topology::{Cart, Graph, Neighbor, Neighborhood, PerNeighbor, dims_create};
 pub use world::{
     Outcome, Session, Threading, init, library_version, mpi_version, processor_name, run, run_with,
     self_, threading, world, wtime,

@@ -1,6 +1,7 @@
 //! The life of a program: start, ranks, end, and what happens when a rank fails.
 
-mod failure;
+pub(crate) mod failure;
+mod farewell;
 mod launch;
 mod node;
 mod outcome;
@@ -17,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::raw;
 pub use crate::raw::state::Threading;
 use crate::record::{Call, INIT, WTIME};
+use crate::watch;
 
 struct Communicators {
     world: Comm,
@@ -143,6 +145,8 @@ fn start(level: Threading, location: &'static Location<'static>) -> Result<Sessi
     launch::refuse_mismatch(&call, size)?;
     comm::set_tag_upper_bound(raw::comm::tag_upper_bound(&call)?);
     let world = raw::comm::dup(&call, raw::comm::world())?;
+    raw::comm::return_errors(&call, world)?;
+    agree_on_watch(&call, world)?;
     let world = Comm::adopt(&INIT, world, "world".to_owned(), location)?;
     let itself = raw::comm::dup(&call, raw::comm::itself())?;
     let itself = Comm::adopt(&INIT, itself, "self".to_owned(), location)?;
@@ -154,6 +158,17 @@ fn start(level: Threading, location: &'static Location<'static>) -> Result<Sessi
     }
     *lock() = Some(Communicators { world: world.clone(), itself });
     Ok(Session { world, ours, finalized: false })
+}
+
+/// How much is watched must be the same on all ranks: what strict mode sends, others must receive.
+fn agree_on_watch(call: &Call<'_>, world: phalanx_sys::MPI_Comm) -> Result<()> {
+    let settings =
+        watch::settings().map_err(|detail| Error::new(ErrorKind::Unsupported, call, detail))?;
+    watch::agree_on(raw::comm::largest(call, world, settings.wanted as u64)?);
+    if watch::mode() == watch::Mode::Strict {
+        raw::strict::turn_on();
+    }
+    Ok(())
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Option<Communicators>> {
@@ -168,7 +183,9 @@ impl Session {
 
     /// Finalizes MPI. Collective: every rank calls it.
     ///
-    /// Says on stderr which requests were never completed, with the line that made them.
+    /// Says on stderr which requests were never completed and which messages never received, with the
+    /// lines that made them; in strict mode (`PHALANX_WATCH=strict`) also which requests nobody waited
+    /// for and which communicators were not freed.
     ///
     /// # Errors
     /// What the MPI library reports.
@@ -181,15 +198,18 @@ impl Session {
 
     fn finish(mut self, location: &'static Location<'static>) -> Result<()> {
         *lock() = None;
-        for line in crate::request::unfinished() {
-            eprintln!("phalanx: rank {}: {line}", self.world.rank());
-        }
+        // A rank that never comes here is told of by the watch.
+        let farewell = farewell::say(&self.world, location);
         let result = if self.ours {
-            raw::world::finalize(location)
+            farewell.and_then(|()| raw::world::finalize(location))
         } else {
             raw::state::set_left();
-            Ok(())
+            farewell
         };
+        if result.is_ok() {
+            watch::finalized();
+        }
+        watch::stop();
         self.finalized = true;
         result
     }

@@ -103,17 +103,23 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn allgatherv<B: Buffer + ?Sized>(&self, data: &B) -> Result<PerRank<B::Element>> {
-        let call = self.call(&ALLGATHERV, Location::caller());
-        let mine = data.elements();
+        self.allgatherv_at(&self.call(&ALLGATHERV, Location::caller()), data.elements())
+    }
+
+    pub(crate) fn allgatherv_at<T: Element>(
+        &self,
+        call: &Call<'_>,
+        mine: &[T],
+    ) -> Result<PerRank<T>> {
         let mut counts = vec![0; self.size()];
         let length = [mine.len()];
         let send = Input::View(view_of(&length)?);
-        collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut counts)?)?;
-        let mut all = zeros(total(&call, &counts)?);
-        let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
+        collective::allgather(call, Form::Blocking, send, view_of_mut(&mut counts)?)?;
+        let mut all = zeros(total(call, &counts)?);
+        let layout = OwnedLayout::of::<T>(call, &counts)?;
         let (send, recv) = (Input::View(view_of(mine)?), view_of_mut(&mut all)?);
-        collective::allgatherv(&call, Form::Blocking, send, recv, layout.borrow())?;
-        per_rank(&call, all, counts)
+        collective::allgatherv(call, Form::Blocking, send, recv, layout.borrow())?;
+        per_rank(call, all, counts)
     }
 
     /// [`allgatherv`](Comm::allgatherv) into a buffer, with the number of elements of each rank: one

@@ -111,14 +111,22 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn alltoallv<B: Blocks + ?Sized>(&self, blocks: &B) -> Result<PerRank<B::Element>> {
-        let call = self.call(&ALLTOALLV, Location::caller());
+        self.alltoallv_by(&self.call(&ALLTOALLV, Location::caller()), blocks)
+    }
+
+    /// [`alltoallv`](Comm::alltoallv) as part of another call.
+    pub(crate) fn alltoallv_by<B: Blocks + ?Sized>(
+        &self,
+        call: &Call<'_>,
+        blocks: &B,
+    ) -> Result<PerRank<B::Element>> {
         let (data, counts) = (blocks.flat(), blocks.counts());
-        one_for_each(&call, &counts, data.len())?;
+        one_for_each(call, &counts, data.len())?;
         let mut incoming = vec![0; self.size()];
-        self.alltoall_at(&call, &counts, &mut incoming)?;
-        let mut received = zeros(total(&call, &incoming)?);
-        self.alltoallv_at(&call, &data, &counts, &mut received, &incoming)?;
-        per_rank(&call, received, incoming)
+        self.alltoall_at(call, &counts, &mut incoming)?;
+        let mut received = zeros(total(call, &incoming)?);
+        self.alltoallv_at(call, &data, &counts, &mut received, &incoming)?;
+        per_rank(call, received, incoming)
     }
 
     /// [`alltoallv`](Comm::alltoallv) into a buffer, with the number of elements for and from each

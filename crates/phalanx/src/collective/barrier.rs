@@ -5,7 +5,7 @@ use std::panic::Location;
 use crate::comm::Comm;
 use crate::error::Result;
 use crate::raw::collective::{self, Form};
-use crate::record::{BARRIER, IBARRIER};
+use crate::record::{BARRIER, Call, IBARRIER};
 use crate::request::{Request, start_collective};
 
 impl Comm {
@@ -44,8 +44,11 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn ibarrier(&self) -> Result<Request<()>> {
-        let call = self.call(&IBARRIER, Location::caller());
-        let begin = |(): &mut (), form: Form<'_>| collective::barrier(&call, form);
-        start_collective(self, &call, (), begin, |(), _, _| Ok(()))
+        self.ibarrier_at(&self.call(&IBARRIER, Location::caller()))
+    }
+
+    pub(crate) fn ibarrier_at(&self, call: &Call<'_>) -> Result<Request<()>> {
+        let begin = |(): &mut (), form: Form<'_>| collective::barrier(call, form);
+        start_collective(self, call, (), begin, |(), _, _| Ok(()))
     }
 }

@@ -10,7 +10,7 @@ use crate::raw::collective::Layout;
 use crate::record::Call;
 
 /// The layout of one block for each rank, in items.
-pub(super) struct OwnedLayout {
+pub(crate) struct OwnedLayout {
     counts: Vec<c_int>,
     starts: Vec<c_int>,
 }
@@ -35,7 +35,7 @@ impl OwnedLayout {
 }
 
 /// The sum of counts that came from other ranks.
-pub(super) fn total(call: &Call<'_>, counts: &[usize]) -> Result<usize> {
+pub(crate) fn total(call: &Call<'_>, counts: &[usize]) -> Result<usize> {
     counts.iter().try_fold(0_usize, |sum, &count| sum.checked_add(count)).ok_or_else(|| {
         Error::new(ErrorKind::InvalidLength, call, "the counts add up to more than memory holds")
     })

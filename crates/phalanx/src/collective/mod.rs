@@ -18,6 +18,8 @@ mod reduce_scatter;
 mod scan;
 mod scatter;
 
+pub(crate) use layout::{OwnedLayout, total};
+
 pub use alltoallw::{AnyPayload, AnyPayloadMut};
 pub use per_rank::{Blocks, PerRank};
 

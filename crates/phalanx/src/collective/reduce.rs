@@ -210,7 +210,7 @@ impl Comm {
 
     /// A reduction of which every rank gets a result, into a new value.
     #[inline]
-    pub(super) fn everywhere<B: Buffer + ?Sized>(
+    pub(crate) fn everywhere<B: Buffer + ?Sized>(
         &self,
         call: &Call<'_>,
         which: Everywhere,

@@ -77,8 +77,10 @@ impl Comm {
 
     /// The handle, for calls into C. It lives as long as this communicator and its clones.
     ///
-    /// Errors on it are return codes (`MPI_ERRORS_RETURN`): look at them.
+    /// Errors on it are return codes (`MPI_ERRORS_RETURN`): look at them. From now on the watch proves
+    /// nothing about messages on this communicator: it does not see those of the C code.
     pub fn as_raw(&self) -> ffi::MPI_Comm {
+        self.identity().give_away();
         self.handle()
     }
 

@@ -19,7 +19,8 @@ pub use group::{Comparison, Group};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw;
 use crate::raw::p2p::{Envelope, any_source, any_tag, null_process};
-use crate::record::{COMM_FREE, COMM_NAME, Call, Identity, Operation};
+use crate::record::{COMM_FREE, COMM_NAME, Call, CommRecord, INIT, Identity, Operation, Strict};
+use crate::watch;
 
 /// A communicator: a group of ranks and a context of its own, in which their messages meet no others.
 ///
@@ -33,13 +34,28 @@ pub struct Comm {
 }
 
 struct Inner {
-    identity: Identity,
+    identity: Arc<Identity>,
     /// A duplicate for traffic of this library's own: it can never meet a user's message.
-    private: Identity,
+    private: Arc<Identity>,
     /// Numbers what every rank of this communicator does in the same order.
     sequence: AtomicU32,
     /// Numbers what this rank sends out of band.
     out_of_band: AtomicU32,
+}
+
+/// What tells the number of a private duplicate from that of its communicator.
+const PRIVATE: u64 = 1 << 63;
+
+/// Numbers the communicators of which this rank is the first member.
+fn next_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn duplicate(call: &Call<'_>, handle: ffi::MPI_Comm) -> Result<ffi::MPI_Comm> {
+    let made = raw::comm::dup(call, handle)?;
+    raw::comm::return_errors(call, made)?;
+    Ok(made)
 }
 
 static TAG_UPPER_BOUND: AtomicI32 = AtomicI32::new(32767);
@@ -70,13 +86,32 @@ impl Comm {
         raw::comm::return_errors(&call, handle)?;
         let (rank, size) = raw::comm::rank_and_size(&call, handle)?;
         raw::comm::set_name(&call, handle, &name)?;
-        let identity = Identity::new(handle, rank, size, name.clone());
-        let private = raw::comm::dup(&call, handle)?;
-        raw::comm::return_errors(&call, private)?;
+        let private = duplicate(&call, handle)?;
+        let (id, members) = if watch::is_wanted() {
+            let members = raw::comm::world_ranks(&call, handle, size)?;
+            let proposal = u64::from(members[rank]) << 32 | u64::from(next_number());
+            (raw::comm::bcast_number(&call, private, proposal)?, members.into())
+        } else {
+            (0, Arc::from([]))
+        };
+        let owned = !std::ptr::eq(operation, &INIT);
+        let record = |private| {
+            let id = if private { id | PRIVATE } else { id };
+            let members = Arc::clone(&members);
+            CommRecord::new(id, name.clone(), private, owned && !private, members, location)
+        };
+        let strict = if raw::strict::is_on() {
+            let (collectives, messages) = (duplicate(&call, handle)?, duplicate(&call, handle)?);
+            Some(Strict { collectives, messages })
+        } else {
+            None
+        };
+        let identity = Identity::new(handle, rank, size, strict, record(false));
+        let private = Identity::new(private, rank, size, None, record(true));
         Ok(Comm {
             inner: Arc::new(Inner {
                 identity,
-                private: Identity::new(private, rank, size, name),
+                private,
                 sequence: AtomicU32::new(0),
                 out_of_band: AtomicU32::new(0),
             }),
@@ -167,9 +202,14 @@ impl Comm {
         let location = Location::caller();
         match Arc::try_unwrap(self.inner) {
             Ok(inner) => {
+                let call = Call::on(&COMM_FREE, &inner.identity, location);
+                if let Some(Strict { collectives, messages }) = inner.identity.strict {
+                    raw::comm::free(&call, collectives)?;
+                    raw::comm::free(&call, messages)?;
+                }
                 for identity in [&inner.private, &inner.identity] {
-                    let call = Call::on(&COMM_FREE, identity, location);
                     raw::comm::free(&call, identity.handle)?;
+                    identity.freed();
                 }
                 Ok(())
             }

@@ -3,6 +3,7 @@
 use super::{Element, SingleElement, Strided, StridedMut};
 use crate::error::Result;
 use crate::raw::{View, ViewMut, datatype};
+use crate::record::name_of;
 
 /// What a typed send takes: an element, a slice, a `Vec`, a boxed slice, a [`Strided`] view.
 ///
@@ -49,11 +50,19 @@ pub trait BufferMut: Buffer + PayloadMut {
     fn elements_mut(&mut self) -> &mut [Self::Element];
 }
 
+const fn item_size<T: Element>() -> usize {
+    match size_of::<T>().checked_div(T::ITEMS) {
+        Some(size) => size,
+        None => 0,
+    }
+}
+
 #[inline(always)]
 pub(crate) fn view_of<T: Element>(elements: &[T]) -> Result<View<'_>> {
     let datatype = T::datatype()?.0;
+    let (pointer, items) = (elements.as_ptr().cast(), elements.len() * T::ITEMS);
     // SAFETY: a slice of elements is `len * ITEMS` items of their datatype.
-    Ok(unsafe { View::new(elements.as_ptr().cast(), elements.len() * T::ITEMS, datatype) })
+    Ok(unsafe { View::new(pointer, items, datatype, item_size::<T>(), name_of::<T>) })
 }
 
 #[inline(always)]
@@ -61,7 +70,10 @@ pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>>
     let datatype = T::datatype()?.0;
     let items = elements.len() * T::ITEMS;
     // SAFETY: as above, and every bit pattern of an element is valid.
-    Ok(unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, datatype) })
+    Ok(unsafe {
+        let pointer = elements.as_mut_ptr().cast();
+        ViewMut::new(pointer, items, datatype, item_size::<T>(), name_of::<T>)
+    })
 }
 
 /// A slice as bytes, which is how point-to-point messages travel: MPICH 5 ends the process when a
@@ -69,7 +81,10 @@ pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>>
 #[inline(always)]
 fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
     // SAFETY: elements have no padding, so all of their bytes may be read.
-    unsafe { View::new(elements.as_ptr().cast(), size_of_val(elements), datatype::uint8().0) }
+    unsafe {
+        let (pointer, bytes) = (elements.as_ptr().cast(), size_of_val(elements));
+        View::new(pointer, bytes, datatype::uint8().0, 1, name_of::<T>)
+    }
 }
 
 /// The same to be written.
@@ -77,7 +92,10 @@ fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
 fn bytes_of_mut<T: Element>(elements: &mut [T]) -> ViewMut<'_> {
     let bytes = size_of_val(elements);
     // SAFETY: every bit pattern of an element is valid.
-    unsafe { ViewMut::new(elements.as_mut_ptr().cast(), bytes, datatype::uint8().0) }
+    unsafe {
+        let pointer = elements.as_mut_ptr().cast();
+        ViewMut::new(pointer, bytes, datatype::uint8().0, 1, name_of::<T>)
+    }
 }
 
 fn zero<T: Element>() -> T {

@@ -6,7 +6,7 @@ use super::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::datatype::{self, Datatype};
 use crate::raw::{View, ViewMut};
-use crate::record::{Call, DATATYPE};
+use crate::record::{Call, DATATYPE, name_of};
 
 /// `blocks` blocks of `length` elements that start `stride` elements apart in a slice.
 ///
@@ -51,6 +51,8 @@ pub struct StridedMut<'a, T: Element> {
 
 struct Pattern {
     datatype: Datatype,
+    /// Bytes of all blocks.
+    bytes: usize,
     empty: bool,
 }
 
@@ -95,7 +97,7 @@ impl Pattern {
         } else {
             datatype::vector(blocks, length * size, stride * size, byte, location)?
         };
-        Ok(Pattern { datatype, empty })
+        Ok(Pattern { datatype, bytes: blocks * length * size, empty })
     }
 }
 
@@ -181,7 +183,9 @@ impl<'a, T: Element> StridedMut<'a, T> {
         }
         let pointer = self.elements.as_mut_ptr().cast();
         // SAFETY: the pattern lies within the slice, which is borrowed exclusively.
-        unsafe { ViewMut::new(pointer, 1, self.pattern.datatype.0) }
+        unsafe {
+            ViewMut::new(pointer, 1, self.pattern.datatype.0, self.pattern.bytes, name_of::<T>)
+        }
     }
 }
 
@@ -190,5 +194,8 @@ fn pattern_view<'a, T: Element>(elements: &'a [T], pattern: &Pattern) -> View<'a
         return View::empty();
     }
     // SAFETY: the pattern lies within the slice.
-    unsafe { View::new(elements.as_ptr().cast(), 1, pattern.datatype.0) }
+    unsafe {
+        let pointer = elements.as_ptr().cast();
+        View::new(pointer, 1, pattern.datatype.0, pattern.bytes, name_of::<T>)
+    }
 }

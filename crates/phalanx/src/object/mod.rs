@@ -6,6 +6,7 @@ mod codec;
 mod collective;
 mod exchange;
 mod guard;
+mod neighbors;
 mod nonblocking;
 mod p2p;
 pub mod plain;
@@ -13,3 +14,6 @@ mod reduce;
 mod wire;
 
 pub use codec::{Bincode, Codec};
+pub(crate) use p2p::receive_matched;
+pub(crate) use reduce::{no_value, open_from};
+pub(crate) use wire::{decode, to_bytes};

@@ -22,7 +22,7 @@ use crate::record::{
 use crate::request::{Receiving, Request, start_steps};
 
 /// The message of a rank and its own error. Without a value the others hear of it, in an empty one.
-fn or_empty(encoded: Result<Vec<u8>>) -> (Message, Result<()>) {
+pub(super) fn or_empty(encoded: Result<Vec<u8>>) -> (Message, Result<()>) {
     match encoded {
         Ok(bytes) => (Arc::new(bytes), Ok(())),
         Err(error) => (Message::default(), Err(error)),
@@ -30,7 +30,11 @@ fn or_empty(encoded: Result<Vec<u8>>) -> (Message, Result<()>) {
 }
 
 /// Opens a message of a collective; an empty one says that its sender failed.
-fn open_one<T: DeserializeOwned>(call: &Call<'_>, message: &[u8], from: usize) -> Result<T> {
+pub(super) fn open_one<T: DeserializeOwned>(
+    call: &Call<'_>,
+    message: &[u8],
+    from: usize,
+) -> Result<T> {
     if message.is_empty() {
         return Err(no_value(call, from));
     }

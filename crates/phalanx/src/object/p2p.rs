@@ -13,8 +13,9 @@ use crate::comm::{Comm, Dest, Source, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::Message;
 use crate::raw::p2p::{self, Envelope, Matched, Mode};
+use crate::raw::request::Live;
 use crate::raw::{View, ViewMut};
-use crate::record::{Call, Operation, PROBE, Peer, RECV_OBJECT, SEND_OBJECT, SSEND_OBJECT};
+use crate::record::{Call, Operation, Peer, RECV_OBJECT, SEND_OBJECT, SSEND_OBJECT};
 use crate::request::{Request, start};
 
 /// A buffer that is used again for the next message of this thread, unless it has become this large.
@@ -189,7 +190,7 @@ impl Comm {
     ) -> Result<(T, Status)> {
         let call = self.call(&RECV_OBJECT, location).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let matched = p2p::probe(&Call { operation: &PROBE, ..call }, envelope)?;
+        let matched = p2p::probe(&call, envelope)?;
         receive_matched::<C, T>(self, &call, matched)
     }
 
@@ -250,7 +251,7 @@ pub(super) fn start_bytes(
     message: Vec<u8>,
     to: Envelope,
 ) -> Result<Request<()>> {
-    let begin = |message: &mut Vec<u8>, request: &mut phalanx_sys::MPI_Request| {
+    let begin = |message: &mut Vec<u8>, request: &mut Live| {
         // SAFETY: the request owns the bytes and keeps them in place until it is complete.
         unsafe { p2p::isend(call, Mode::Standard, View::bytes(message), to, request) }
     };
@@ -258,7 +259,7 @@ pub(super) fn start_bytes(
 }
 
 /// Receives a matched message and makes the value of it.
-fn receive_matched<C: Codec, T: DeserializeOwned>(
+pub(crate) fn receive_matched<C: Codec, T: DeserializeOwned>(
     comm: &Comm,
     call: &Call<'_>,
     matched: Matched,

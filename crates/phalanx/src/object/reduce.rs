@@ -220,7 +220,7 @@ impl Comm {
         encoded.map(drop)
     }
 
-    fn receive_bytes(&self, call: &Call<'_>, from: usize, tag: i32) -> Result<Vec<u8>> {
+    pub(crate) fn receive_bytes(&self, call: &Call<'_>, from: usize, tag: i32) -> Result<Vec<u8>> {
         let call = call.peer(Peer::From(from)).tag(Some(tag));
         let matched = p2p::probe(&call, Envelope { rank: from as i32, tag })?;
         let mut bytes = vec![0; matched.status.bytes(&call)?];
@@ -238,7 +238,11 @@ impl Comm {
     }
 }
 
-fn open_from<T: DeserializeOwned>(call: &Call<'_>, message: &[u8], from: usize) -> Result<T> {
+pub(crate) fn open_from<T: DeserializeOwned>(
+    call: &Call<'_>,
+    message: &[u8],
+    from: usize,
+) -> Result<T> {
     let call = call.peer(Peer::From(from));
     if message.is_empty() {
         return Err(no_value(&call, from));
@@ -247,7 +251,7 @@ fn open_from<T: DeserializeOwned>(call: &Call<'_>, message: &[u8], from: usize) 
 }
 
 #[cold]
-pub(super) fn no_value(call: &Call<'_>, from: usize) -> Error {
+pub(crate) fn no_value(call: &Call<'_>, from: usize) -> Error {
     let detail = format!("rank {from} has no value to pass on; an error on a rank says why");
     Error::new(ErrorKind::Mismatch, call, detail)
 }

@@ -72,7 +72,7 @@ fn checksum(message: &[u8]) -> u32 {
 }
 
 /// The message of a value, as a vector of its own.
-pub(super) fn to_bytes<C: Codec, T: Serialize + ?Sized>(
+pub(crate) fn to_bytes<C: Codec, T: Serialize + ?Sized>(
     call: &Call<'_>,
     value: &T,
 ) -> Result<Vec<u8>> {
@@ -109,7 +109,7 @@ pub(super) fn segments(message: &[u8]) -> Segments {
 }
 
 /// Makes the value of a message.
-pub(super) fn decode<C: Codec, T: DeserializeOwned>(call: &Call<'_>, message: &[u8]) -> Result<T> {
+pub(crate) fn decode<C: Codec, T: DeserializeOwned>(call: &Call<'_>, message: &[u8]) -> Result<T> {
     let fail = |kind, detail: String| Err(Error::new(kind, call, detail));
     let expected = std::any::type_name::<T>();
     if message.len() < HEADER || message[..2] != MAGIC {

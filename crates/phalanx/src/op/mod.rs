@@ -17,7 +17,7 @@ use crate::datatype::{Element, whole_element};
 use crate::error::Result;
 use crate::raw::op::{RawOp, UserOp};
 use crate::raw::{View, ViewMut};
-use crate::record::Call;
+use crate::record::{Call, name_of};
 
 /// How two elements become one in a reduction.
 ///
@@ -86,8 +86,9 @@ impl Prepared {
         elements: &'a [T],
     ) -> Result<View<'a>> {
         let (items, datatype) = self.shape::<T>(elements.len(), call.location)?;
+        let size = size_of::<T>() / self.items_per_element::<T>().max(1);
         // SAFETY: either way the items are exactly the elements of the slice.
-        Ok(unsafe { View::new(elements.as_ptr().cast(), items, datatype) })
+        Ok(unsafe { View::new(elements.as_ptr().cast(), items, datatype, size, name_of::<T>) })
     }
 
     #[inline(always)]
@@ -97,8 +98,11 @@ impl Prepared {
         elements: &'a mut [T],
     ) -> Result<ViewMut<'a>> {
         let (items, datatype) = self.shape::<T>(elements.len(), call.location)?;
+        let size = size_of::<T>() / self.items_per_element::<T>().max(1);
         // SAFETY: as above, and every bit pattern of an element is valid.
-        Ok(unsafe { ViewMut::new(elements.as_mut_ptr().cast(), items, datatype) })
+        Ok(unsafe {
+            ViewMut::new(elements.as_mut_ptr().cast(), items, datatype, size, name_of::<T>)
+        })
     }
 
     #[inline(always)]

@@ -10,3 +10,4 @@ pub use buffered::{attach_buffer, bsend_overhead, detach_buffer};
 pub use probe::Message;
 pub use recv::Received;
 pub(crate) use recv::{discard, status_of};
+pub(crate) use sendrecv::replace;

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::raw::ViewMut;
 use crate::raw::datatype;
 use crate::raw::p2p::{self, Matched, RawStatus};
-use crate::record::{Call, PROBE, RECV, RECV_INTO};
+use crate::record::{Call, RECV, RECV_INTO, name_of};
 
 impl Comm {
     /// Receives elements into a new value: a `Vec` or boxed slice of the message's length, an
@@ -140,7 +140,7 @@ pub trait Received: Sized {
     #[doc(hidden)]
     fn receive(call: &Call<'_>, from: Source) -> Result<(Self, Status)> {
         let envelope = from.envelope(call)?;
-        let matched = p2p::probe(&Call { operation: &PROBE, ..*call }, envelope)?;
+        let matched = p2p::probe(call, envelope)?;
         Self::receive_matched(call, matched)
     }
 
@@ -165,7 +165,10 @@ fn receive_elements<T: Element>(call: &Call<'_>, matched: Matched) -> Result<(Ve
     let mut elements: Vec<T> = Vec::with_capacity(status.len);
     let bytes = status.len * size_of::<T>();
     // SAFETY: the vector has room for `len` elements.
-    let view = unsafe { ViewMut::new(elements.as_mut_ptr().cast(), bytes, datatype::uint8().0) };
+    let view = unsafe {
+        let pointer = elements.as_mut_ptr().cast();
+        ViewMut::new(pointer, bytes, datatype::uint8().0, 1, name_of::<T>)
+    };
     p2p::mrecv(call, matched, view)?;
     // SAFETY: the receive has filled `len` elements: the probe said how long the message is.
     unsafe { elements.set_len(status.len) };
@@ -210,7 +213,8 @@ impl<T: SingleElement> Received for T {
         let mut element = MaybeUninit::<T>::uninit();
         // SAFETY: the element is writable.
         let view = unsafe {
-            ViewMut::new(element.as_mut_ptr().cast(), size_of::<T>(), datatype::uint8().0)
+            let pointer = element.as_mut_ptr().cast();
+            ViewMut::new(pointer, size_of::<T>(), datatype::uint8().0, 1, name_of::<T>)
         };
         let mut raw = RawStatus::empty();
         p2p::recv(call, view, envelope, &mut raw)?;
@@ -239,5 +243,5 @@ fn not_one(call: &Call<'_>, len: usize) -> Error {
 /// Takes a matched message away that nobody can use: a matched message must be received.
 pub(crate) fn discard(call: &Call<'_>, matched: Matched) -> Result<()> {
     let mut bytes = vec![0_u8; matched.status.bytes(call)?];
-    p2p::mrecv(call, matched, ViewMut::bytes(&mut bytes)).map(drop)
+    p2p::mrecv(call, matched, ViewMut::bytes(&mut bytes).of_anything()).map(drop)
 }

@@ -6,9 +6,9 @@ use super::recv::status_of;
 use crate::comm::{Comm, Dest, Source, Status};
 use crate::datatype::{Buffer, BufferMut, Payload, PayloadMut};
 use crate::error::Result;
-use crate::raw::p2p;
+use crate::raw::p2p::{self, Envelope, RawStatus};
 use crate::raw::wait::{Policy, policy};
-use crate::record::{SENDRECV, SENDRECV_REPLACE};
+use crate::record::{Call, SENDRECV, SENDRECV_REPLACE};
 
 impl Comm {
     /// Sends to one rank and receives as many elements from another, in one operation that cannot
@@ -113,13 +113,23 @@ impl Comm {
         let outgoing = to.envelope(&call)?;
         let receiving = call.peer(from.peer()).tag(from.tag);
         let incoming = from.envelope(&receiving)?;
-        let raw = if policy() == Policy::Poll {
-            // The library's own call would wait in its own way; it copies the buffer too.
-            let data = buffer.elements().to_vec();
-            p2p::sendrecv(&call, data.view()?, outgoing, buffer.view_mut()?, incoming)?
-        } else {
-            p2p::sendrecv_replace(&call, buffer.view_mut()?, outgoing, incoming)?
-        };
+        let raw = replace(&call, buffer, outgoing, incoming)?;
         status_of::<B::Element>(&receiving, &raw)
+    }
+}
+
+/// Sends a buffer and receives into the same one.
+pub(crate) fn replace<B: BufferMut + ?Sized>(
+    call: &Call<'_>,
+    buffer: &mut B,
+    to: Envelope,
+    from: Envelope,
+) -> Result<RawStatus> {
+    if policy() == Policy::Poll {
+        // The library's own call would wait in its own way; it copies the buffer too.
+        let data = buffer.elements().to_vec();
+        p2p::sendrecv(call, data.view()?, to, buffer.view_mut()?, from)
+    } else {
+        p2p::sendrecv_replace(call, buffer.view_mut()?, to, from)
     }
 }

@@ -4,9 +4,9 @@ use std::os::raw::{c_char, c_int};
 
 use phalanx_sys as ffi;
 
-use super::{c_count, gate, string_from};
+use super::{c_count, gate, gate_as, gate_collective, string_from};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Call, Identity};
+use crate::record::{Call, FREE, Identity, Kind, What, no_name};
 
 fn null() -> ffi::MPI_Comm {
     // SAFETY: reading a constant of the C library.
@@ -49,11 +49,62 @@ pub(crate) fn is_inter(call: &Call<'_>, comm: ffi::MPI_Comm) -> Result<bool> {
     Ok(flag != 0)
 }
 
+/// A call of all members in which each may give what it likes.
+fn what() -> What {
+    What { bytes: FREE, ..What::of(Kind::Collective, 0, no_name) }
+}
+
+/// The rank in the world of each member of a communicator, or `u32::MAX` where a member is no rank of
+/// the world.
+pub(crate) fn world_ranks(call: &Call<'_>, comm: ffi::MPI_Comm, size: usize) -> Result<Vec<u32>> {
+    // SAFETY: both communicators are live.
+    let here = made_group(call, |made| unsafe { ffi::MPI_Comm_group(comm, made) })?;
+    // SAFETY: as above.
+    let all = made_group(call, |made| unsafe { ffi::MPI_Comm_group(world(), made) })?;
+    let ranks: Vec<c_int> = (0..c_count(call, "number of ranks", size)?).collect();
+    let mut translated = vec![0; size];
+    gate(call, || {
+        let (from, to) = (ranks.as_ptr(), translated.as_mut_ptr());
+        // SAFETY: both arrays have an entry for each member.
+        unsafe { ffi::MPI_Group_translate_ranks(here.0, size as c_int, from, all.0, to) }
+    })?;
+    Ok(translated.into_iter().map(|rank| u32::try_from(rank).unwrap_or(u32::MAX)).collect())
+}
+
+/// Gives every member the number of the first one.
+pub(crate) fn bcast_number(call: &Call<'_>, comm: ffi::MPI_Comm, number: u64) -> Result<u64> {
+    let mut number = number;
+    gate(call, || {
+        // SAFETY: the communicator is live, and the number has eight bytes.
+        unsafe { ffi::MPI_Bcast((&raw mut number).cast(), 8, ffi::phx_byte(), 0, comm) }
+    })?;
+    Ok(number)
+}
+
+/// The largest number of any member.
+pub(crate) fn largest(call: &Call<'_>, comm: ffi::MPI_Comm, number: u64) -> Result<u64> {
+    let mut largest = 0_u64;
+    gate(call, || {
+        // SAFETY: the communicator is live, both numbers have 64 bits.
+        unsafe {
+            ffi::MPI_Allreduce(
+                (&raw const number).cast(),
+                (&raw mut largest).cast(),
+                1,
+                ffi::RSMPI_UINT64_T,
+                ffi::RSMPI_MAX,
+                comm,
+            )
+        }
+    })?;
+    Ok(largest)
+}
+
 /// Duplicates `comm`. Collective over it.
 pub(crate) fn dup(call: &Call<'_>, comm: ffi::MPI_Comm) -> Result<ffi::MPI_Comm> {
     let mut made = null();
     // SAFETY: the communicator is live, the result is writable.
-    gate(call, || unsafe { ffi::MPI_Comm_dup(comm, &mut made) })?;
+    gate_collective(call, what(), || unsafe { ffi::MPI_Comm_dup(comm, &mut made) })?;
     Ok(made)
 }
 
@@ -71,7 +122,7 @@ pub(crate) fn split(
     };
     let mut made = null();
     // SAFETY: the communicator is live, the result is writable.
-    gate(call, || unsafe { ffi::MPI_Comm_split(comm, color, key, &mut made) })?;
+    gate_collective(call, what(), || unsafe { ffi::MPI_Comm_split(comm, color, key, &mut made) })?;
     Ok(made)
 }
 
@@ -82,7 +133,7 @@ pub(crate) fn split_by_node(
 ) -> Result<ffi::MPI_Comm> {
     let mut made = null();
     // SAFETY: the communicator is live, the result is writable.
-    gate(call, || unsafe {
+    gate_collective(call, what(), || unsafe {
         let shared = ffi::phx_comm_type_shared();
         ffi::MPI_Comm_split_type(comm, shared, key, ffi::RSMPI_INFO_NULL, &mut made)
     })?;
@@ -96,7 +147,7 @@ pub(crate) fn create(
 ) -> Result<ffi::MPI_Comm> {
     let mut made = null();
     // SAFETY: both handles are live, the result is writable.
-    gate(call, || unsafe { ffi::MPI_Comm_create(comm, group, &mut made) })?;
+    gate_collective(call, what(), || unsafe { ffi::MPI_Comm_create(comm, group, &mut made) })?;
     Ok(made)
 }
 
@@ -108,7 +159,9 @@ pub(crate) fn create_group(
 ) -> Result<ffi::MPI_Comm> {
     let mut made = null();
     // SAFETY: both handles are live, the result is writable.
-    gate(call, || unsafe { ffi::MPI_Comm_create_group(comm, group, tag, &mut made) })?;
+    let members = || What::of(Kind::Members, 0, no_name);
+    // SAFETY: both handles are live, the result is writable.
+    gate_as(call, members, || unsafe { ffi::MPI_Comm_create_group(comm, group, tag, &mut made) })?;
     Ok(made)
 }
 

@@ -131,20 +131,67 @@ pub(crate) fn free(mut datatype: Datatype) {
     }
 }
 
-/// One item that is `items` items of `of` at an absolute address (`MPI_BOTTOM`).
-pub(crate) fn at_address(
+/// One item that is several blocks at absolute addresses (`MPI_BOTTOM`), one after another. Empty ones
+/// are left out.
+pub(crate) fn at_addresses(
     call: &Call<'_>,
-    pointer: *const std::os::raw::c_void,
-    items: usize,
-    of: ffi::MPI_Datatype,
+    blocks: &[(*const std::os::raw::c_void, usize, ffi::MPI_Datatype)],
 ) -> Result<Datatype> {
-    let counted = super::large::Counted::new(call, items, of)?;
-    let (mut address, mut made) = (0, null().0);
-    // SAFETY: the result is writable; the address is only computed with.
-    gate(call, || unsafe { ffi::MPI_Get_address(pointer, &mut address) })?;
-    // SAFETY: the arrays have one entry.
+    // Large blocks are counted by types of their own, which live until the whole is made.
+    let mut counted = Vec::with_capacity(blocks.len());
+    let (mut lengths, mut addresses, mut types) = (Vec::new(), Vec::new(), Vec::new());
+    for &(pointer, items, of) in blocks.iter().filter(|(_, items, _)| *items > 0) {
+        let block = super::large::Counted::new(call, items, of)?;
+        let mut address = 0;
+        // SAFETY: the result is writable; the address is only computed with.
+        gate(call, || unsafe { ffi::MPI_Get_address(pointer, &mut address) })?;
+        lengths.push(block.count);
+        addresses.push(address);
+        types.push(block.datatype);
+        counted.push(block);
+    }
+    let count = c_count(call, "number of blocks", lengths.len())?;
+    let mut made = null().0;
+    // SAFETY: the three arrays have `count` entries and `made` is writable.
     gate(call, || unsafe {
-        ffi::MPI_Type_create_struct(1, &counted.count, &address, &counted.datatype, &mut made)
+        ffi::MPI_Type_create_struct(
+            count,
+            lengths.as_ptr(),
+            addresses.as_ptr(),
+            types.as_ptr(),
+            &mut made,
+        )
+    })?;
+    commit(call, made)
+}
+
+/// One item that is a block of an array of bytes with several dimensions, the last of which lies
+/// together: the shape of the array, that of the block, and where it starts.
+pub(crate) fn subarray(
+    call: &Call<'_>,
+    shape: &[usize],
+    block: &[usize],
+    starts: &[usize],
+) -> Result<Datatype> {
+    let ints = |what: &str, numbers: &[usize]| {
+        numbers.iter().map(|&number| c_count(call, what, number)).collect::<Result<Vec<c_int>>>()
+    };
+    let shape = ints("length of an array in bytes", shape)?;
+    let block = ints("length of a block in bytes", block)?;
+    let starts = ints("start of a block in bytes", starts)?;
+    let dimensions = c_count(call, "number of dimensions", shape.len())?;
+    let mut made = null().0;
+    // SAFETY: the three arrays have an entry for each dimension and `made` is writable.
+    gate(call, || unsafe {
+        ffi::MPI_Type_create_subarray(
+            dimensions,
+            shape.as_ptr(),
+            block.as_ptr(),
+            starts.as_ptr(),
+            ffi::MPI_ORDER_C as c_int,
+            uint8().0,
+            &mut made,
+        )
     })?;
     commit(call, made)
 }

@@ -14,17 +14,21 @@ pub(crate) mod op;
 pub(crate) mod p2p;
 pub(crate) mod request;
 pub(crate) mod state;
+pub(crate) mod strict;
+pub(crate) mod topology;
+pub(crate) mod unmatched;
 pub(crate) mod view;
 pub(crate) mod wait;
 pub(crate) mod world;
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
 
 use phalanx_sys as ffi;
 
 use crate::error::{Error, ErrorKind, LibraryError, Result};
-use crate::record::{self, Call};
+use crate::record::{self, Call, What};
 
 pub(crate) use large::set_limit as set_large_limit;
 pub(crate) use view::{View, ViewMut};
@@ -32,14 +36,93 @@ pub(crate) use view::{View, ViewMut};
 /// The code with which every MPI function says that all is well.
 pub(crate) const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
 
+/// What a wait returns instead of a code of MPI's when the watch has proved that it never ends.
+pub(crate) const ABANDONED: c_int = c_int::MIN;
+
 /// The gate: every MPI call of a running world goes through here.
 #[inline(always)]
 pub(crate) fn gate(call: &Call<'_>, f: impl FnOnce() -> c_int) -> Result<()> {
+    gate_as(call, What::local, f)
+}
+
+/// The gate of a call that moves data or waits. What it does is asked when the call is allowed.
+#[inline(always)]
+pub(crate) fn gate_as(
+    call: &Call<'_>,
+    what: impl FnOnce() -> What,
+    f: impl FnOnce() -> c_int,
+) -> Result<()> {
     let _permit = state::permit(call)?;
-    record::enter(call);
+    let noting = record::enter(call, &what());
     let code = f();
-    record::leave();
-    if code == SUCCESS { Ok(()) } else { Err(failure(&call.copy(), code)) }
+    if code == SUCCESS {
+        record::leave(noting);
+        return Ok(());
+    }
+    let error =
+        if code == ABANDONED { deadlock(&call.copy()) } else { failure(&call.copy(), code) };
+    record::leave(noting);
+    Err(error)
+}
+
+/// The gate of a blocking call of all members of a communicator. It gets its number; in strict mode the
+/// members agree on what they are about to do.
+#[inline]
+pub(crate) fn gate_collective(
+    call: &Call<'_>,
+    what: What,
+    f: impl FnOnce() -> c_int,
+) -> Result<()> {
+    let what = Cell::new(what);
+    let number = || {
+        what.set(numbered(call, what.get()));
+        what.get()
+    };
+    let mut disagreement = Ok(());
+    gate_as(call, number, || {
+        if strict::is_on() {
+            disagreement = strict::agree(call, &what.get());
+            if disagreement.is_err() {
+                return SUCCESS;
+            }
+        }
+        f()
+    })?;
+    disagreement
+}
+
+/// A collective call with its number on the communicator.
+#[inline]
+pub(crate) fn numbered(call: &Call<'_>, what: What) -> What {
+    What { number: call.comm.map_or(0, |comm| comm.next_collective()), ..what }
+}
+
+/// The gate of a look that does not wait. `f` gives a code and whether it has found something: only
+/// then is the look a call that counts.
+#[inline(always)]
+pub(crate) fn look(
+    call: &Call<'_>,
+    what: &What,
+    f: impl FnOnce() -> (c_int, bool),
+) -> Result<bool> {
+    let _permit = state::permit(call)?;
+    let (code, found) = f();
+    if code == SUCCESS && !found {
+        record::looked(call, what);
+        return Ok(false);
+    }
+    record::leave(record::enter(call, &What::local()));
+    if code == SUCCESS { Ok(true) } else { Err(failure(&call.copy(), code)) }
+}
+
+/// The error of a call that never returns.
+#[cold]
+#[inline(never)]
+pub(crate) fn deadlock(call: &Call<'_>) -> Error {
+    let report = record::take_told();
+    // The error says this itself.
+    let report = report.strip_prefix("phalanx: deadlock (proved): ").unwrap_or(&report);
+    Error::new(ErrorKind::Deadlock, call, report)
 }
 
 /// A gate for the few functions that MPI allows before `MPI_Init` and from any thread.
@@ -68,6 +151,11 @@ pub(crate) fn failure(call: &Call<'_>, code: c_int) -> Error {
         (ErrorKind::Library, "")
     };
     Error::new(kind, call, detail).with_library(LibraryError { class, text: error_text(code) })
+}
+
+/// Whether a code says that a message was longer than its buffer: it was received all the same.
+pub(crate) fn is_truncation(code: c_int) -> bool {
+    error_class(code) == ffi::MPI_ERR_TRUNCATE as c_int
 }
 
 fn error_class(code: c_int) -> c_int {

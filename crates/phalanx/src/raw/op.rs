@@ -50,6 +50,45 @@ predefined! {
     logical_xor = RSMPI_LXOR;
 }
 
+/// The name of an operation whose handle was noted as a number, for reports.
+pub(crate) fn name_of_number(number: u64) -> &'static str {
+    if number == 0 {
+        return "";
+    }
+    let known = [
+        (sum(), "Sum"),
+        (product(), "Product"),
+        (min(), "Min"),
+        (max(), "Max"),
+        (bit_and(), "BitAnd"),
+        (bit_or(), "BitOr"),
+        (bit_xor(), "BitXor"),
+        (logical_and(), "LogicalAnd"),
+        (logical_or(), "LogicalOr"),
+        (logical_xor(), "LogicalXor"),
+    ];
+    known.iter().find(|(op, _)| op.number() == number).map_or(CLOSURE, |(_, name)| name)
+}
+
+/// What an operation is called that is no predefined one: `MinLoc` and `MaxLoc` are closures too.
+pub(crate) const CLOSURE: &str = "a closure";
+
+impl RawOp {
+    /// The handle as a number.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u64 {
+        const SIZE: usize = size_of::<ffi::MPI_Op>();
+        const { assert!(SIZE <= size_of::<u64>()) };
+        let mut number = 0_u64;
+        // SAFETY: a handle is an integer or an address, and the number has room for its bytes.
+        unsafe {
+            let handle = (&raw const self.0).cast::<u8>();
+            std::ptr::copy_nonoverlapping(handle, (&raw mut number).cast(), SIZE);
+        }
+        number
+    }
+}
+
 /// Combines `count` elements of `in` into those of `inout`: `inout[i] = f(in[i], inout[i])`.
 pub(crate) type Combine = dyn Fn(*const c_void, *mut c_void, usize) + Send + Sync;
 

@@ -5,10 +5,11 @@ use std::os::raw::{c_int, c_void};
 
 use phalanx_sys as ffi;
 
+use super::request::Live;
 use super::wait::{Policy, blocking, ignore, policy, poll, until};
-use super::{SUCCESS, View, ViewMut, c_count, failure, gate};
+use super::{ABANDONED, SUCCESS, View, ViewMut, c_count, failure, gate, gate_as, look, strict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::Call;
+use crate::record::{self, Call, Kind, Name, Peer, What, no_name};
 
 /// The modes of a send (MPI-4.1, section 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,44 +105,122 @@ impl RawStatus {
     }
 }
 
+impl Mode {
+    #[inline(always)]
+    fn what(self, view: &View<'_>) -> impl FnOnce() -> What {
+        let what = What::of(self.kind(), view.bytes_in_all(), view.element);
+        move || what
+    }
+
+    #[inline(always)]
+    fn kind(self) -> Kind {
+        match self {
+            Mode::Standard | Mode::Ready => Kind::Send,
+            Mode::Synchronous => Kind::SyncSend,
+            Mode::Buffered => Kind::BufferedSend,
+        }
+    }
+}
+
 #[inline(always)]
 pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
+    if policy() == Policy::Poll {
+        return send_polled(&call.copy(), mode, view.copy(), to);
+    }
+    let comm = identity(call);
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    gate_as(call, mode.what(&view), || {
+        count_sent(call, to);
+        // SAFETY: the view borrows `count` items of `datatype` until this function returns.
+        unsafe {
+            match mode {
+                Mode::Standard => ffi::MPI_Send(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Synchronous => ffi::MPI_Ssend(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Buffered => ffi::MPI_Bsend(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Ready => ffi::MPI_Rsend(buffer, count, datatype, to.rank, to.tag, comm),
+            }
+        }
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn send_polled(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
+    if strict::is_on() {
+        strict::send(call, mode, view, to)
+    } else {
+        send_view(call, mode, view, to)
+    }
+}
+
+/// A send that is started and then looked at until it is complete.
+pub(super) fn send_view(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let (rank, tag) = (to.rank, to.tag);
-    // SAFETY (all arms): the view borrows `count` items of `datatype` until this function returns,
-    // and each arm completes before it returns.
-    match mode {
-        Mode::Standard => blocking(
-            call,
-            // SAFETY: as above.
-            move || unsafe { ffi::MPI_Send(buffer, count, datatype, rank, tag, comm) },
-            // SAFETY: as above.
-            move |r| unsafe { ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, r) },
-            ignore,
-        ),
-        Mode::Synchronous => blocking(
-            call,
-            // SAFETY: as above.
-            move || unsafe { ffi::MPI_Ssend(buffer, count, datatype, rank, tag, comm) },
-            // SAFETY: as above.
-            move |r| unsafe { ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, r) },
-            ignore,
-        ),
-        // Completes without the receiver: there is nothing to wait for.
-        Mode::Buffered => gate(call, || {
-            // SAFETY: as above.
-            unsafe { ffi::MPI_Bsend(buffer, count, datatype, rank, tag, comm) }
-        }),
-        Mode::Ready => blocking(
-            call,
-            // SAFETY: as above.
-            move || unsafe { ffi::MPI_Rsend(buffer, count, datatype, rank, tag, comm) },
-            // SAFETY: as above.
-            move |r| unsafe { ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, r) },
-            ignore,
-        ),
+    gate_as(call, mode.what(&view), || {
+        strict::delay();
+        count_sent(call, to);
+        let mut request = super::request::null().raw;
+        // SAFETY: the view borrows `count` items of `datatype` until this function returns, and the
+        // request is complete by then.
+        let code = unsafe {
+            let request = &mut request;
+            match mode {
+                Mode::Standard => ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, request),
+                Mode::Synchronous => {
+                    ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, request)
+                }
+                // Completes without the receiver: there is nothing to wait for.
+                Mode::Buffered => {
+                    return ffi::MPI_Bsend(buffer, count, datatype, rank, tag, comm);
+                }
+                Mode::Ready => ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, request),
+            }
+        };
+        if code != SUCCESS { code } else { poll(&mut request, ignore(), mode.kind()) }
+    })
+}
+
+/// Counts a message before it is sent: it must not be received before it counts.
+#[inline(always)]
+pub(super) fn count_sent(call: &Call<'_>, to: Envelope) {
+    if let Some(comm) = call.comm {
+        comm.count_sent(to.rank, to.tag);
+    }
+}
+
+/// Counts a message that has been received. In strict mode it must hold what the receiver takes it for.
+#[inline]
+pub(super) fn received(call: &Call<'_>, status: &RawStatus, element: Name) -> Result<()> {
+    if let Some(comm) = call.comm {
+        comm.count_received(status.source(), status.tag());
+        if strict::is_on() {
+            return strict::check_message(&call.copy(), comm, status, element);
+        }
+    }
+    Ok(())
+}
+
+/// The same where the call may have failed: a message that is cut off is received all the same.
+#[inline]
+fn received_or_cut(
+    call: &Call<'_>,
+    outcome: Result<()>,
+    status: &RawStatus,
+    element: Name,
+) -> Result<()> {
+    match outcome {
+        Ok(()) => received(call, status, element),
+        Err(error) => {
+            if error.is_truncated() {
+                // The error that is told is the one of the receive.
+                let _ = received(&call.copy(), status, element);
+            }
+            Err(error)
+        }
     }
 }
 
@@ -153,20 +232,61 @@ pub(crate) fn recv(
     from: Envelope,
     status: &mut RawStatus,
 ) -> Result<()> {
+    if policy() == Policy::Poll {
+        return recv_polled(&call.copy(), view.pass_on(), from, status);
+    }
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
-    let (rank, tag) = (from.rank, from.tag);
-    let status = &raw mut status.0;
-    blocking(
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    let pointer = &raw mut status.0;
+    let outcome = gate_as(
         call,
-        // SAFETY: the view lends `count` items of `datatype` until this function returns, and the
-        // receive is complete by then.
-        move || unsafe { ffi::MPI_Recv(buffer, count, datatype, rank, tag, comm, status) },
-        // SAFETY: as above.
-        move |request| unsafe { ffi::MPI_Irecv(buffer, count, datatype, rank, tag, comm, request) },
-        move || status,
-    )
+        move || what,
+        || {
+            // SAFETY: the view lends `count` items of `datatype` until this function returns.
+            unsafe { ffi::MPI_Recv(buffer, count, datatype, from.rank, from.tag, comm, pointer) }
+        },
+    );
+    match outcome {
+        Ok(()) => {
+            if let Some(comm) = call.comm {
+                comm.count_received(status.source(), status.tag());
+            }
+            Ok(())
+        }
+        Err(error) => received_or_cut(&call.copy(), Err(error), status, no_name),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn recv_polled(
+    call: &Call<'_>,
+    view: ViewMut<'_>,
+    from: Envelope,
+    status: &mut RawStatus,
+) -> Result<()> {
+    let comm = identity(call);
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    let pointer = &raw mut status.0;
+    let outcome = gate_as(
+        call,
+        || what,
+        || {
+            strict::delay();
+            let mut request = super::request::null().raw;
+            // SAFETY: the view lends `count` items of `datatype` until this function returns, and the
+            // receive is complete by then.
+            let code = unsafe {
+                ffi::MPI_Irecv(buffer, count, datatype, from.rank, from.tag, comm, &mut request)
+            };
+            if code != SUCCESS { code } else { poll(&mut request, pointer, Kind::Receive) }
+        },
+    );
+    received_or_cut(call, outcome, status, view.element)
 }
 
 /// A message that has been matched: nobody else can receive it.
@@ -184,25 +304,88 @@ pub(crate) fn try_probe(call: &Call<'_>, from: Envelope) -> Result<Option<Matche
     // SAFETY: reading a constant of the C library.
     let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
     let mut found = 0;
+    let what = What::of(Kind::Probe, 0, no_name);
     // SAFETY: all three results are writable.
-    gate(call, || unsafe {
-        ffi::MPI_Improbe(from.rank, from.tag, comm, &mut found, &mut message, status.as_mut_ptr())
+    let found = look(call, &what, || unsafe {
+        let code = ffi::MPI_Improbe(
+            from.rank,
+            from.tag,
+            comm,
+            &mut found,
+            &mut message,
+            status.as_mut_ptr(),
+        );
+        (code, found != 0)
     })?;
     // SAFETY: zero is a valid status.
     let status = RawStatus(unsafe { status.assume_init() });
+    Ok(found.then_some(Matched { message, status }))
+}
+
+/// The same inside of a call that the gate has allowed.
+pub(crate) fn try_match(call: &Call<'_>, from: Envelope) -> Result<Option<Matched>> {
+    let comm = identity(call);
+    let mut status = RawStatus::empty();
+    // SAFETY: reading a constant of the C library.
+    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let mut found = 0;
+    // SAFETY: all three results are writable.
+    let code = unsafe {
+        let (rank, tag) = (from.rank, from.tag);
+        ffi::MPI_Improbe(rank, tag, comm, &mut found, &mut message, &mut status.0)
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
     Ok((found != 0).then_some(Matched { message, status }))
+}
+
+/// Starts to receive what was matched, inside of a call that the gate has allowed.
+///
+/// # Safety
+/// As for [`irecv`].
+pub(crate) unsafe fn start_matched(
+    call: &Call<'_>,
+    mut matched: Matched,
+    view: ViewMut<'_>,
+    request: &mut Live,
+) -> Result<()> {
+    let counted = view.counted(call)?;
+    // SAFETY: the caller keeps the buffer until completion; the message is received once.
+    let code = unsafe {
+        ffi::MPI_Imrecv(
+            view.pointer,
+            counted.count,
+            counted.datatype,
+            &mut matched.message,
+            &mut request.raw,
+        )
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    note_matched(call, &matched, &view, request);
+    Ok(())
+}
+
+fn note_matched(call: &Call<'_>, matched: &Matched, view: &ViewMut<'_>, request: &mut Live) {
+    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    request.started(&half(call, envelope), &what);
 }
 
 pub(crate) fn probe(call: &Call<'_>, from: Envelope) -> Result<Matched> {
     if policy() == Policy::Poll {
-        return until(|| try_probe(call, from));
+        strict::delay();
+        return until(call, Kind::Probe, || try_probe(call, from));
     }
     let comm = identity(call);
     let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
     // SAFETY: reading a constant of the C library.
     let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let what = || What::of(Kind::Probe, 0, no_name);
     // SAFETY: both results are writable.
-    gate(call, || unsafe {
+    gate_as(call, what, || unsafe {
         ffi::MPI_Mprobe(from.rank, from.tag, comm, &mut message, status.as_mut_ptr())
     })?;
     // SAFETY: zero is a valid status, and the call succeeded.
@@ -214,18 +397,63 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let message = &raw mut matched.message;
-    let mut status = RawStatus::empty();
+    // The null process, whose message this may be, writes no status that counts.
+    let mut status = matched.status;
     let pointer = &raw mut status.0;
-    blocking(
+    // The message is here: nothing is waited for but its rest.
+    let outcome = blocking(
         call,
+        What::local,
         // SAFETY: the view lends `count` items of `datatype` until this function returns; the
         // message was matched and is received once.
         move || unsafe { ffi::MPI_Mrecv(buffer, count, datatype, message, pointer) },
         // SAFETY: as above.
         move |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
         move || pointer,
-    )?;
+    );
+    received_or_cut(call, outcome, &status, view.element)?;
     Ok(status)
+}
+
+/// The receiving half of a call that does both.
+#[inline]
+fn half<'a>(call: &Call<'a>, from: Envelope) -> Call<'a> {
+    let peer = match from.rank {
+        rank if rank == any_source() => Peer::AnySource,
+        rank if rank == null_process() => Peer::Null,
+        rank => Peer::From(rank as usize),
+    };
+    call.peer(peer).tag((from.tag != any_tag()).then_some(from.tag))
+}
+
+/// What a call waits for that sends and receives at the same time.
+struct Halves {
+    sending: u16,
+    receiving: u16,
+}
+
+impl Halves {
+    fn start(call: &Call<'_>, send: &What, from: Envelope, recv: &What) -> Self {
+        let halves = Halves {
+            sending: record::pend(call, send),
+            receiving: record::pend(&half(call, from), recv),
+        };
+        record::mark(halves.sending);
+        record::mark(halves.receiving);
+        halves
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        record::finish(self.sending);
+        record::finish(self.receiving);
+    }
+}
+
+/// A send and a receive at the same time.
+fn both() -> What {
+    What::of(Kind::WaitAll, 0, no_name)
 }
 
 pub(crate) fn sendrecv(
@@ -237,30 +465,44 @@ pub(crate) fn sendrecv(
 ) -> Result<RawStatus> {
     let comm = identity(call);
     let (outgoing, incoming) = (send.counted(call)?, recv.counted(call)?);
-    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
+    let mut status = RawStatus::empty();
+    let pointer = &raw mut status.0;
     if policy() == Policy::Poll {
         return sendrecv_polled(call, send, to, recv, from);
     }
-    // SAFETY: both views are borrowed until the call returns, and one of them mutably: they do not
-    // overlap.
-    gate(call, || unsafe {
-        ffi::MPI_Sendrecv(
-            send.pointer,
-            outgoing.count,
-            outgoing.datatype,
-            to.rank,
-            to.tag,
-            recv.pointer,
-            incoming.count,
-            incoming.datatype,
-            from.rank,
-            from.tag,
-            comm,
-            status.as_mut_ptr(),
-        )
-    })?;
-    // SAFETY: zero is a valid status, and the call succeeded.
-    Ok(RawStatus(unsafe { status.assume_init() }))
+    let (sends, receives) = parts(&send, &recv);
+    let outcome = gate_as(call, both, || {
+        let _halves = Halves::start(call, &sends, from, &receives);
+        count_sent(call, to);
+        // SAFETY: both views are borrowed until the call returns, and one of them mutably: they do
+        // not overlap.
+        unsafe {
+            ffi::MPI_Sendrecv(
+                send.pointer,
+                outgoing.count,
+                outgoing.datatype,
+                to.rank,
+                to.tag,
+                recv.pointer,
+                incoming.count,
+                incoming.datatype,
+                from.rank,
+                from.tag,
+                comm,
+                pointer,
+            )
+        }
+    });
+    received_or_cut(&half(call, from), outcome, &status, recv.element)?;
+    Ok(status)
+}
+
+fn parts(send: &View<'_>, recv: &ViewMut<'_>) -> (What, What) {
+    let kind = if strict::is_on() { Kind::SyncSend } else { Kind::Send };
+    (
+        What::of(kind, send.bytes_in_all(), send.element),
+        What::of(Kind::Receive, recv.bytes_in_all(), recv.element),
+    )
 }
 
 /// The same as a receive and a send that are posted together. Both complete before it returns,
@@ -274,10 +516,16 @@ fn sendrecv_polled(
     from: Envelope,
 ) -> Result<RawStatus> {
     let comm = identity(call);
+    let copy = strict::copy_of(call, &send)?;
+    let send = copy.as_deref().map_or(send, |copy| View::copy_of(copy, &send));
+    let (sends, receives) = parts(&send, &recv);
     let (outgoing, incoming) = (send.counted(call)?, recv.counted(call)?);
-    let (mut receiving, mut sending) = (super::request::null(), super::request::null());
-    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
-    gate(call, || {
+    let (mut receiving, mut sending) = (super::request::null().raw, super::request::null().raw);
+    let mut status = RawStatus::empty();
+    let pointer = &raw mut status.0;
+    let mut abandoned = false;
+    let outcome = gate_as(call, both, || {
+        let _halves = Halves::start(call, &sends, from, &receives);
         // SAFETY: both views are borrowed until this function returns, and both requests are
         // complete by then.
         let code = unsafe {
@@ -294,30 +542,36 @@ fn sendrecv_polled(
         if code != SUCCESS {
             return code;
         }
-        // SAFETY: as above.
+        count_sent(call, to);
+        strict::announce(call, to, &sends);
+        let (buffer, count, datatype) = (send.pointer, outgoing.count, outgoing.datatype);
+        // SAFETY: as above; where the send is abandoned, it reads a copy that stays allocated.
         let code = unsafe {
-            ffi::MPI_Isend(
-                send.pointer,
-                outgoing.count,
-                outgoing.datatype,
-                to.rank,
-                to.tag,
-                comm,
-                &mut sending,
-            )
+            if strict::is_on() {
+                ffi::MPI_Issend(buffer, count, datatype, to.rank, to.tag, comm, &mut sending)
+            } else {
+                ffi::MPI_Isend(buffer, count, datatype, to.rank, to.tag, comm, &mut sending)
+            }
         };
         if code != SUCCESS {
-            // SAFETY: the request is live. What cannot be cancelled completes below.
-            unsafe { ffi::MPI_Cancel(&mut receiving) };
-            poll(&mut receiving, ignore());
+            super::request::take_back(&mut receiving, ignore());
             return code;
         }
-        let received = poll(&mut receiving, status.as_mut_ptr());
-        let sent = poll(&mut sending, ignore());
+        let received = poll(&mut receiving, pointer, Kind::Receive);
+        if received == ABANDONED {
+            abandoned = true;
+            return received;
+        }
+        let sent = poll(&mut sending, ignore(), Kind::Send);
+        abandoned = sent == ABANDONED;
         if received != SUCCESS { received } else { sent }
-    })?;
-    // SAFETY: zero is a valid status, and the call succeeded.
-    Ok(RawStatus(unsafe { status.assume_init() }))
+    });
+    if abandoned {
+        // MPI may read it for ever.
+        std::mem::forget(copy);
+    }
+    received_or_cut(&half(call, from), outcome, &status, recv.element)?;
+    Ok(status)
 }
 
 pub(crate) fn sendrecv_replace(
@@ -328,23 +582,29 @@ pub(crate) fn sendrecv_replace(
 ) -> Result<RawStatus> {
     let comm = identity(call);
     let counted = view.counted(call)?;
-    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
-    // SAFETY: the view is lent until the call returns.
-    gate(call, || unsafe {
-        ffi::MPI_Sendrecv_replace(
-            view.pointer,
-            counted.count,
-            counted.datatype,
-            to.rank,
-            to.tag,
-            from.rank,
-            from.tag,
-            comm,
-            status.as_mut_ptr(),
-        )
-    })?;
-    // SAFETY: zero is a valid status, and the call succeeded.
-    Ok(RawStatus(unsafe { status.assume_init() }))
+    let mut status = RawStatus::empty();
+    let pointer = &raw mut status.0;
+    let (sends, receives) = parts(&view.reborrow(), &view);
+    let outcome = gate_as(call, both, || {
+        let _halves = Halves::start(call, &sends, from, &receives);
+        count_sent(call, to);
+        // SAFETY: the view is lent until the call returns.
+        unsafe {
+            ffi::MPI_Sendrecv_replace(
+                view.pointer,
+                counted.count,
+                counted.datatype,
+                to.rank,
+                to.tag,
+                from.rank,
+                from.tag,
+                comm,
+                pointer,
+            )
+        }
+    });
+    received_or_cut(&half(call, from), outcome, &status, view.element)?;
+    Ok(status)
 }
 
 /// Starts a send. The request is complete when the buffer may be used again.
@@ -357,21 +617,53 @@ pub(crate) unsafe fn isend(
     mode: Mode,
     view: View<'_>,
     to: Envelope,
-    request: &mut ffi::MPI_Request,
+    request: &mut Live,
+) -> Result<()> {
+    if policy() == Policy::Poll && strict::is_on() {
+        return strict::isend(&call.copy(), mode, view, to, request);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { isend_view(call, mode, view, to, request) }
+}
+
+/// # Safety
+/// As for [`isend`].
+#[inline(always)]
+pub(super) unsafe fn isend_view(
+    call: &Call<'_>,
+    mode: Mode,
+    view: View<'_>,
+    to: Envelope,
+    request: &mut Live,
 ) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let (rank, tag) = (to.rank, to.tag);
-    // SAFETY: the caller keeps the buffer until completion.
-    gate(call, || unsafe {
-        match mode {
-            Mode::Standard => ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, request),
-            Mode::Synchronous => ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, request),
-            Mode::Buffered => ffi::MPI_Ibsend(buffer, count, datatype, rank, tag, comm, request),
-            Mode::Ready => ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, request),
-        }
-    })
+    let what = What::of(mode.kind(), view.bytes_in_all(), view.element);
+    let raw = &mut request.raw;
+    gate_as(
+        call,
+        || what,
+        || {
+            count_sent(call, to);
+            // SAFETY: the caller keeps the buffer until completion.
+            unsafe {
+                match mode {
+                    Mode::Standard => ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, raw),
+                    Mode::Synchronous => {
+                        ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, raw)
+                    }
+                    Mode::Buffered => {
+                        ffi::MPI_Ibsend(buffer, count, datatype, rank, tag, comm, raw)
+                    }
+                    Mode::Ready => ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, raw),
+                }
+            }
+        },
+    )?;
+    request.started(call, &what);
+    Ok(())
 }
 
 /// Starts a receive.
@@ -383,15 +675,18 @@ pub(crate) unsafe fn irecv(
     call: &Call<'_>,
     view: ViewMut<'_>,
     from: Envelope,
-    request: &mut ffi::MPI_Request,
+    request: &mut Live,
 ) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    let raw = &mut request.raw;
     // SAFETY: the caller keeps the buffer until completion.
     gate(call, || unsafe {
-        ffi::MPI_Irecv(buffer, count, datatype, from.rank, from.tag, comm, request)
-    })
+        ffi::MPI_Irecv(buffer, count, datatype, from.rank, from.tag, comm, raw)
+    })?;
+    request.started(call, &What::of(Kind::Receive, view.bytes_in_all(), view.element));
+    Ok(())
 }
 
 /// Starts to receive a message that was matched before.
@@ -402,19 +697,16 @@ pub(crate) unsafe fn imrecv(
     call: &Call<'_>,
     mut matched: Matched,
     view: ViewMut<'_>,
-    request: &mut ffi::MPI_Request,
+    request: &mut Live,
 ) -> Result<()> {
     let counted = view.counted(call)?;
+    let raw = &mut request.raw;
     // SAFETY: the caller keeps the buffer until completion; the message is received once.
     gate(call, || unsafe {
-        ffi::MPI_Imrecv(
-            view.pointer,
-            counted.count,
-            counted.datatype,
-            &mut matched.message,
-            request,
-        )
-    })
+        ffi::MPI_Imrecv(view.pointer, counted.count, counted.datatype, &mut matched.message, raw)
+    })?;
+    note_matched(call, &matched, &view, request);
+    Ok(())
 }
 
 /// Gives MPI memory for buffered sends. It must stay where it is until [`buffer_detach`].

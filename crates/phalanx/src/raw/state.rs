@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::Call;
+use crate::record::{self, Call};
 
 /// How many threads of a process may make MPI calls (MPI-4.1, section 11.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,9 @@ pub(crate) fn set_running(level: Threading) {
     MAIN.set(true);
     OPEN.set(level <= Threading::Funneled);
     LEVEL.store(level as u8, Ordering::Relaxed);
+    if level == Threading::Multiple {
+        record::share();
+    }
     PHASE.store(RUNNING, Ordering::Release);
 }
 
@@ -118,6 +121,7 @@ pub(crate) fn permit(call: &Call<'_>) -> Result<Permit> {
 
 #[inline(never)]
 fn permit_slowly(call: &Call<'_>) -> Result<Permit> {
+    record::join();
     let refuse = |kind, detail: &str| Err(Error::new(kind, call, detail));
     if CLOSED.get() {
         return refuse(ErrorKind::Thread, "the closure of a reduction must make no MPI calls");

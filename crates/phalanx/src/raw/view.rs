@@ -7,7 +7,12 @@ use phalanx_sys as ffi;
 
 use super::large::Counted;
 use crate::error::Result;
-use crate::record::Call;
+use crate::record::{Call, Name, no_name};
+
+/// The element of a serialised value.
+fn object() -> &'static str {
+    "a serde value"
+}
 
 /// Memory that MPI reads.
 #[derive(Clone, Copy)]
@@ -16,6 +21,9 @@ pub struct View<'a> {
     /// Items of the datatype.
     pub(crate) items: usize,
     pub(crate) datatype: ffi::MPI_Datatype,
+    item_bytes: usize,
+    /// The Rust type of the elements, for who wants to compare or to tell it.
+    pub(crate) element: Name,
     lifetime: PhantomData<&'a [u8]>,
 }
 
@@ -25,6 +33,9 @@ pub struct ViewMut<'a> {
     /// Items of the datatype.
     pub(crate) items: usize,
     pub(crate) datatype: ffi::MPI_Datatype,
+    item_bytes: usize,
+    /// The Rust type of the elements, for who wants to compare or to tell it.
+    pub(crate) element: Name,
     lifetime: PhantomData<&'a mut [u8]>,
 }
 
@@ -36,8 +47,10 @@ impl<'a> View<'a> {
         pointer: *const c_void,
         items: usize,
         datatype: ffi::MPI_Datatype,
+        item_bytes: usize,
+        element: Name,
     ) -> Self {
-        View { pointer, items, datatype, lifetime: PhantomData }
+        View { pointer, items, datatype, item_bytes, element, lifetime: PhantomData }
     }
 
     /// No memory at all: what a rank passes that has nothing to send.
@@ -46,8 +59,17 @@ impl<'a> View<'a> {
             pointer: std::ptr::null(),
             items: 0,
             datatype: ffi::phx_byte(),
+            item_bytes: 1,
+            element: object,
             lifetime: PhantomData,
         }
+    }
+
+    /// A copy for a function off the hot path. What only has its address taken there need not be in
+    /// memory anywhere else.
+    #[inline(always)]
+    pub(crate) fn copy(&self) -> Self {
+        *self
     }
 
     /// The first `items` items.
@@ -63,8 +85,21 @@ impl<'a> View<'a> {
             pointer: bytes.as_ptr().cast(),
             items: bytes.len(),
             datatype: ffi::phx_byte(),
+            item_bytes: 1,
+            element: object,
             lifetime: PhantomData,
         }
+    }
+
+    /// How much it is.
+    #[inline(always)]
+    pub(crate) fn bytes_in_all(&self) -> usize {
+        self.items.saturating_mul(self.item_bytes)
+    }
+
+    /// Plain bytes that stand for the elements of another view.
+    pub(crate) fn copy_of(bytes: &'a [u8], original: &View<'_>) -> Self {
+        View { element: original.element, ..View::bytes(bytes) }
     }
 
     #[inline(always)]
@@ -82,8 +117,10 @@ impl<'a> ViewMut<'a> {
         pointer: *mut c_void,
         items: usize,
         datatype: ffi::MPI_Datatype,
+        item_bytes: usize,
+        element: Name,
     ) -> Self {
-        ViewMut { pointer, items, datatype, lifetime: PhantomData }
+        ViewMut { pointer, items, datatype, item_bytes, element, lifetime: PhantomData }
     }
 
     /// No memory at all: what a rank passes that receives nothing.
@@ -92,6 +129,8 @@ impl<'a> ViewMut<'a> {
             pointer: std::ptr::null_mut(),
             items: 0,
             datatype: ffi::phx_byte(),
+            item_bytes: 1,
+            element: object,
             lifetime: PhantomData,
         }
     }
@@ -103,8 +142,21 @@ impl<'a> ViewMut<'a> {
             pointer: bytes.as_mut_ptr().cast(),
             items: bytes.len(),
             datatype: ffi::phx_byte(),
+            item_bytes: 1,
+            element: object,
             lifetime: PhantomData,
         }
+    }
+
+    /// The same memory for a message of any type.
+    pub(crate) fn of_anything(self) -> Self {
+        ViewMut { element: no_name, ..self }
+    }
+
+    /// The same for a function off the hot path, as [`View::copy`].
+    #[inline(always)]
+    pub(crate) fn pass_on(self) -> Self {
+        ViewMut { ..self }
     }
 
     /// The same memory, to be looked at.
@@ -114,8 +166,16 @@ impl<'a> ViewMut<'a> {
             pointer: self.pointer,
             items: self.items,
             datatype: self.datatype,
+            item_bytes: self.item_bytes,
+            element: self.element,
             lifetime: PhantomData,
         }
+    }
+
+    /// How much it is.
+    #[inline(always)]
+    pub(crate) fn bytes_in_all(&self) -> usize {
+        self.items.saturating_mul(self.item_bytes)
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@
 //! The policy is agreed by all ranks at start: a blocking collective of one rank must not meet a
 //! non-blocking one of another (MPI-4.1, section 6.12).
 
+use std::cell::Cell;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::thread;
@@ -16,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use phalanx_sys as ffi;
 
-use super::{SUCCESS, gate};
+use super::{ABANDONED, SUCCESS, gate, gate_as, strict, unmatched};
 use crate::error::Result;
-use crate::record::Call;
+use crate::record::{self, Call, Kind, What};
 
 /// Who waits: the MPI library in its blocking calls, or a loop of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +29,22 @@ pub(crate) enum Policy {
     Poll = 1,
 }
 
+/// How messages are waited for now.
 static POLICY: AtomicU8 = AtomicU8::new(Policy::Library as u8);
+/// What all ranks have agreed on.
+static AGREED: AtomicU8 = AtomicU8::new(Policy::Library as u8);
+
+/// How all ranks wait in collective calls.
+#[inline(always)]
+pub(crate) fn agreed_policy() -> Policy {
+    if AGREED.load(Relaxed) == Policy::Library as u8 { Policy::Library } else { Policy::Poll }
+}
+
+/// Says whether messages have to be waited for by polling, whatever was agreed on.
+pub(super) fn poll_messages(must: bool) {
+    let policy = if must { Policy::Poll } else { agreed_policy() };
+    POLICY.store(policy as u8, Relaxed);
+}
 
 #[inline(always)]
 pub(crate) fn policy() -> Policy {
@@ -36,6 +52,7 @@ pub(crate) fn policy() -> Policy {
 }
 
 pub(crate) fn set_policy(policy: Policy) {
+    AGREED.store(policy as u8, Relaxed);
     POLICY.store(policy as u8, Relaxed);
 }
 
@@ -76,28 +93,41 @@ impl Backoff {
     }
 }
 
-/// A call that returns when the operation is complete, in the way of the policy.
+/// A call of all ranks that returns when the operation is complete, in the way they have agreed on.
 #[inline(always)]
 pub(crate) fn blocking(
     call: &Call<'_>,
+    what: impl FnOnce() -> What,
     direct: impl FnOnce() -> c_int,
     start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
     status: impl FnOnce() -> *mut ffi::MPI_Status,
 ) -> Result<()> {
-    gate(call, || match policy() {
+    let kind = Cell::new(Kind::Local);
+    let what = || {
+        let what = what();
+        kind.set(what.kind);
+        what
+    };
+    gate_as(call, what, || match agreed_policy() {
         Policy::Library => direct(),
         Policy::Poll => {
+            strict::delay();
             // SAFETY: reading a constant of the C library.
             let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
             let code = start(&mut request);
-            if code != SUCCESS { code } else { poll(&mut request, status()) }
+            if code != SUCCESS { code } else { poll(&mut request, status(), kind.get()) }
         }
     })
 }
 
-/// Looks until the request is complete. Cold, because where a rank polls a jump does not matter.
+/// Looks until the request is complete, or the watch says that it never will be: what happens to the
+/// request then depends on what it is. Cold, because where a rank polls a jump does not matter.
 #[cold]
-pub(super) fn poll(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status) -> c_int {
+pub(super) fn poll(
+    request: &mut ffi::MPI_Request,
+    status: *mut ffi::MPI_Status,
+    kind: Kind,
+) -> c_int {
     let mut backoff = Backoff::new();
     loop {
         let mut done = 0;
@@ -107,18 +137,53 @@ pub(super) fn poll(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status)
         if code != SUCCESS || done != 0 {
             return code;
         }
+        unmatched::look();
         backoff.pause();
+        if record::is_told()
+            && let Some(code) = abandon(request, status, kind)
+        {
+            return code;
+        }
     }
 }
 
-/// Repeats a look that does not block until it finds something.
-pub(crate) fn until<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Gives up an operation that never completes.
+fn abandon(
+    request: &mut ffi::MPI_Request,
+    status: *mut ffi::MPI_Status,
+    kind: Kind,
+) -> Option<c_int> {
+    match kind {
+        Kind::Receive | Kind::Probe => Some(super::request::take_back(request, status)),
+        // The message lies in memory of our own (`strict.rs`), which stays allocated.
+        Kind::Send | Kind::SyncSend | Kind::BufferedSend => Some(ABANDONED),
+        // The owner of the requests keeps them. At the end there is a barrier, which has no buffers.
+        Kind::WaitAll | Kind::WaitAny | Kind::Finalize => Some(ABANDONED),
+        // Its buffers are the caller's. In strict mode its members have agreed before it began.
+        _ => None,
+    }
+}
+
+/// Repeats a look that does not block until it finds something. For the record it is one call.
+pub(crate) fn until<T>(
+    call: &Call<'_>,
+    kind: Kind,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let _waiting = record::waiting(call, &What::of(kind, 0, record::no_name));
     let mut backoff = Backoff::new();
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
+        gate(call, || {
+            unmatched::look();
+            SUCCESS
+        })?;
         backoff.pause();
+        if record::is_told() {
+            return Err(super::deadlock(call));
+        }
     }
 }
 

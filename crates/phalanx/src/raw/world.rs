@@ -10,9 +10,11 @@ use phalanx_sys as ffi;
 
 use super::comm;
 use super::state::{self, Threading};
-use super::{SUCCESS, gate, string_from, ungated};
+use super::{SUCCESS, gate, gate_as, string_from, ungated};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{ABORT, Call, FINALIZE, INIT, LIBRARY_VERSION, PROCESSOR_NAME, VERSION};
+use crate::record::{
+    ABORT, Call, FINALIZE, INIT, Kind, LIBRARY_VERSION, PROCESSOR_NAME, VERSION, What, no_name,
+};
 
 pub(crate) fn is_finalized() -> bool {
     let mut flag = 0;
@@ -116,10 +118,24 @@ fn level_from(provided: c_int) -> Threading {
         .map_or(Threading::Single, |(_, level)| level)
 }
 
+/// Waits until all members have come to the end of their programs.
+pub(crate) fn barrier_at_end(call: &Call<'_>) -> Result<()> {
+    let comm = super::p2p::identity(call);
+    super::wait::blocking(
+        call,
+        || What::of(Kind::Finalize, 0, no_name),
+        // SAFETY: the communicator is live; no memory is involved.
+        || unsafe { ffi::MPI_Barrier(comm) },
+        // SAFETY: as above.
+        |request| unsafe { ffi::MPI_Ibarrier(comm, request) },
+        super::wait::ignore,
+    )
+}
+
 pub(crate) fn finalize(location: &'static Location<'static>) -> Result<()> {
     let call = Call::local(&FINALIZE, location);
     // SAFETY: the caller owns the world and gives it up.
-    gate(&call, || unsafe { ffi::MPI_Finalize() })?;
+    gate_as(&call, || What::of(Kind::Finalize, 0, no_name), || unsafe { ffi::MPI_Finalize() })?;
     state::set_finalized();
     Ok(())
 }
@@ -128,7 +144,7 @@ pub(crate) fn finalize(location: &'static Location<'static>) -> Result<()> {
 pub(crate) fn abort(code: i32) -> ! {
     if state::is_running() && (state::is_main_thread() || state::level() >= Threading::Serialized) {
         let call = Call::local(&ABORT, Location::caller());
-        crate::record::enter(&call);
+        crate::record::enter(&call, &What::local());
         // SAFETY: MPI runs. If the function returns nevertheless, the exit below ends the process.
         unsafe { ffi::MPI_Abort(comm::world(), code) };
     }

@@ -8,6 +8,8 @@
 mod future;
 mod nonblocking;
 mod orphans;
+mod place;
+mod receiving;
 mod scope;
 mod set;
 mod stable;
@@ -19,14 +21,16 @@ pub use future::block_on;
 pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
-pub(crate) use nonblocking::Receiving;
-pub(crate) use orphans::unfinished;
+pub(crate) use orphans::{unfinished, unwaited};
+pub(crate) use place::Place;
+pub(crate) use receiving::{Receiving, start_matched};
 pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::collective::Form;
 use crate::raw::p2p::RawStatus;
+use crate::raw::request::Live;
 use crate::raw::{self};
 use crate::record::{CANCEL, Call, Operation, Peer};
 use stable::Stable;
@@ -102,7 +106,7 @@ impl<R, U, F: FnOnce(R) -> U + Send> Task<U> for Mapped<R, F> {
         self.task.block(call)
     }
 
-    fn handle(&mut self) -> Option<&mut phalanx_sys::MPI_Request> {
+    fn handle(&mut self) -> Option<&mut Live> {
         self.task.handle()
     }
 
@@ -125,7 +129,7 @@ pub(crate) fn start<S, R, F>(
     comm: &Comm,
     call: &Call<'_>,
     storage: S,
-    begin: impl FnOnce(&mut S, &mut phalanx_sys::MPI_Request) -> Result<()>,
+    begin: impl FnOnce(&mut S, &mut Live) -> Result<()>,
     finish: F,
 ) -> Result<Request<R>>
 where
@@ -153,7 +157,7 @@ where
     R: 'static,
     F: FnOnce(S, RawStatus, &Call<'_>) -> Result<R> + Send + 'static,
 {
-    let begin = |storage: &mut S, request: &mut phalanx_sys::MPI_Request| {
+    let begin = |storage: &mut S, request: &mut Live| {
         // SAFETY: `begin` passes views of its storage alone, which stays in place until completion.
         let form = unsafe { Form::start(request) };
         begin(storage, form)
@@ -301,6 +305,9 @@ fn already_taken(call: &Call<'_>) -> Error {
 impl<R: 'static> Drop for Request<R> {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
+            if raw::strict::is_on() {
+                orphans::note_unwaited(&self.origin);
+            }
             orphans::adopt(task, self.origin.clone());
         }
     }

@@ -2,21 +2,20 @@
 
 use std::panic::Location;
 
-use super::task::{Handle, Progress, Task};
-use super::{Request, start, start_steps};
+use super::{Receiving, Request, start, start_steps};
 use crate::comm::{Comm, Dest, Source, Status};
-use crate::datatype::{Element, Payload, PayloadMut, zeros};
-use crate::error::{Error, ErrorKind, Result};
-use crate::p2p::{Received, discard, status_of};
-use crate::raw::p2p::{self, Envelope, Matched, Mode, RawStatus};
-use crate::raw::{self};
+use crate::datatype::{Payload, PayloadMut};
+use crate::error::Result;
+use crate::p2p::{Received, status_of};
+use crate::raw::p2p::{self, Mode, RawStatus};
+use crate::raw::request::Live;
 use crate::record::{Call, IRECV, IRECV_UNKNOWN, ISEND, ISSEND, Operation};
 
 impl Comm {
     /// Starts to send a buffer, which the request owns until it is complete.
     ///
     /// # Errors
-    /// [`InvalidRank`](ErrorKind::InvalidRank), [`InvalidTag`](ErrorKind::InvalidTag), and what the
+    /// [`InvalidRank`](crate::ErrorKind::InvalidRank), [`InvalidTag`](crate::ErrorKind::InvalidTag), and what the
     /// MPI library reports.
     ///
     /// MPI: `MPI_Isend`, MPI-4.1 section 3.7.2.
@@ -77,7 +76,7 @@ impl Comm {
     {
         let call = self.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let begin = |data: &mut P, request: &mut phalanx_sys::MPI_Request| {
+        let begin = |data: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
             unsafe { p2p::isend(&call, mode, data.view()?, envelope, request) }
         };
@@ -88,8 +87,8 @@ impl Comm {
     /// buffer and what came; a shorter message leaves the rest of the buffer as it was.
     ///
     /// # Errors
-    /// [`InvalidRank`](ErrorKind::InvalidRank), [`InvalidTag`](ErrorKind::InvalidTag). When it
-    /// completes: [`Truncated`](ErrorKind::Truncated), [`TypeMismatch`](ErrorKind::TypeMismatch).
+    /// [`InvalidRank`](crate::ErrorKind::InvalidRank), [`InvalidTag`](crate::ErrorKind::InvalidTag). When it
+    /// completes: [`Truncated`](crate::ErrorKind::Truncated), [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
     ///
     /// MPI: `MPI_Irecv`, MPI-4.1 section 3.7.2.
     ///
@@ -111,7 +110,7 @@ impl Comm {
         let from = from.into();
         let call = self.call(&IRECV, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let begin = |buffer: &mut P, request: &mut phalanx_sys::MPI_Request| {
+        let begin = |buffer: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
             unsafe { p2p::irecv(&call, buffer.view_mut()?, envelope, request) }
         };
@@ -124,11 +123,12 @@ impl Comm {
     /// Starts to receive a message of unknown length. The result is a new `Vec`, boxed slice or
     /// element, and what came.
     ///
-    /// The message is matched when the request is tested or waited for, not before: a receive that is
-    /// posted later may get an earlier message. [`irecv_into`](Comm::irecv_into) matches in order.
+    /// The message is matched when this rank next tests or waits for something, not before: a receive
+    /// that is posted later may get an earlier message, and while this rank is inside a collective call
+    /// a large message may have to wait. [`irecv_into`](Comm::irecv_into) matches at once and in order.
     ///
     /// # Errors
-    /// [`InvalidRank`](ErrorKind::InvalidRank), [`InvalidTag`](ErrorKind::InvalidTag). When it
+    /// [`InvalidRank`](crate::ErrorKind::InvalidRank), [`InvalidTag`](crate::ErrorKind::InvalidTag). When it
     /// completes: those of [`recv`](Comm::recv).
     ///
     /// MPI: `MPI_Improbe` and `MPI_Imrecv`, MPI-4.1 section 3.8.
@@ -156,89 +156,5 @@ impl Comm {
             Ok((R::from_elements(call, elements)?, status))
         };
         start_steps(self, &call, Receiving::new(envelope, finish))
-    }
-}
-
-/// A message of unknown length, whose elements arrive in the background once it is matched.
-pub(crate) struct Receiving<T, F> {
-    envelope: Envelope,
-    state: Arrival<T>,
-    finish: F,
-}
-
-enum Arrival<T> {
-    Unmatched,
-    Arriving { request: Handle, elements: Vec<T>, status: RawStatus },
-    Arrived { elements: Vec<T>, status: RawStatus },
-    Taken,
-}
-
-impl<T: Element, F> Receiving<T, F> {
-    pub fn new(envelope: Envelope, finish: F) -> Self {
-        Receiving { envelope, state: Arrival::Unmatched, finish }
-    }
-
-    fn begin(&mut self, call: &Call<'_>, matched: Matched) -> Result<()> {
-        let status = matched.status;
-        let len = match status_of::<T>(call, &status) {
-            Ok(status) => status.len,
-            Err(error) => {
-                discard(call, matched)?;
-                return Err(error);
-            }
-        };
-        let mut elements = zeros::<T>(len);
-        let mut request = Handle(raw::request::null());
-        let view = elements.view_mut()?;
-        // SAFETY: the heap memory of the vector stays where it is until the request is complete: a
-        // task that is dropped before goes to the orphans, whole.
-        unsafe { p2p::imrecv(call, matched, view, &mut request.0)? };
-        self.state = Arrival::Arriving { request, elements, status };
-        Ok(())
-    }
-}
-
-impl<T, R, F> Task<R> for Receiving<T, F>
-where
-    T: Element,
-    F: Fn(Vec<T>, RawStatus, &Call<'_>) -> Result<R> + Send,
-{
-    fn poll(&mut self, call: &Call<'_>) -> Result<Progress> {
-        if let Arrival::Unmatched = self.state {
-            match p2p::try_probe(call, self.envelope)? {
-                Some(matched) => self.begin(call, matched)?,
-                None => return Ok(Progress::Pending),
-            }
-        }
-        if let Arrival::Arriving { request, elements, status } = &mut self.state {
-            if raw::request::test(call, &mut request.0)?.is_none() {
-                return Ok(Progress::Pending);
-            }
-            self.state = Arrival::Arrived { elements: std::mem::take(elements), status: *status };
-        }
-        Ok(Progress::Complete)
-    }
-
-    fn block(&mut self, call: &Call<'_>) -> Result<()> {
-        if let Arrival::Unmatched = self.state {
-            let matched = p2p::probe(call, self.envelope)?;
-            self.begin(call, matched)?;
-        }
-        if let Arrival::Arriving { request, .. } = &mut self.state {
-            raw::request::wait(call, &mut request.0)?;
-        }
-        // A completed request is null, for which a test is true.
-        self.poll(call).map(drop)
-    }
-
-    fn forget_unmatched(&mut self) -> bool {
-        matches!(self.state, Arrival::Unmatched)
-    }
-
-    fn take(&mut self, call: &Call<'_>) -> Result<R> {
-        match std::mem::replace(&mut self.state, Arrival::Taken) {
-            Arrival::Arrived { elements, status } => (self.finish)(elements, status, call),
-            _ => Err(Error::new(ErrorKind::State, call, "the message has not arrived")),
-        }
     }
 }

@@ -69,20 +69,39 @@ pub(super) fn sweep() {
     drop(over);
 }
 
+/// A request that was dropped although it had not been waited for: what strict mode tells of.
+static UNWAITED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes that a request is dropped without a wait.
+#[cold]
+pub(super) fn note_unwaited(origin: &Origin) {
+    let mut unwaited = UNWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+    if unwaited.len() < MOST_FORGOTTEN {
+        unwaited.push(format!(
+            "{} was dropped without wait [{}]",
+            described(origin),
+            origin.location
+        ));
+    }
+}
+
+/// Says which requests nobody waited for.
+pub(crate) fn unwaited() -> Vec<String> {
+    std::mem::take(&mut *UNWAITED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn described(origin: &Origin) -> String {
+    let call = origin.call();
+    let tag = call.tag.map_or(String::new(), |tag| format!(", tag {tag},"));
+    format!("{}{}{tag} on `{}`", call.operation.name, call.peer, origin.comm.name())
+}
+
 /// Says which requests never completed. Their buffers stay allocated: MPI may still know them.
 pub(crate) fn unfinished() -> Vec<String> {
     sweep();
     let orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
     let describe = |(_, origin): &Entry| {
-        let call = origin.call();
-        let tag = call.tag.map_or(String::new(), |tag| format!(", tag {tag},"));
-        format!(
-            "{}{}{tag} on `{}` was dropped and never completed [{}]",
-            call.operation.name,
-            call.peer,
-            origin.comm.name(),
-            call.location
-        )
+        format!("{} was dropped and never completed [{}]", described(origin), origin.location)
     };
     orphans.iter().map(describe).collect()
 }

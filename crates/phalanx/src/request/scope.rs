@@ -5,20 +5,21 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use phalanx_sys as ffi;
-
 use crate::comm::{Comm, Dest, Source, Status};
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::status_of;
-use crate::raw::p2p::{self, Mode, RawStatus};
+use crate::raw::p2p::{self, Envelope, Mode, RawStatus};
+use crate::raw::request::Live;
 use crate::raw::wait::Backoff;
-use crate::raw::{self};
+use crate::raw::{self, View, ViewMut};
 use crate::record::{Call, IRECV, ISEND, ISSEND, Operation, Peer, WAIT_ALL};
 
 /// A place for requests on borrowed buffers; see [`Comm::scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     comm: &'env Comm,
+    /// Whether its messages travel on the private communicator.
+    private: bool,
     flights: RefCell<Flights>,
     /// Invariant in `'scope`, as `std::thread::Scope` is: buffers stay borrowed for all of it.
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -26,7 +27,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 #[derive(Default)]
 struct Flights {
-    requests: Vec<ffi::MPI_Request>,
+    requests: Vec<Live>,
     details: Vec<Detail>,
 }
 
@@ -37,6 +38,7 @@ struct Detail {
     peer: Peer,
     tag: Option<i32>,
     location: &'static Location<'static>,
+    private: bool,
 }
 
 /// One request of a scope.
@@ -86,9 +88,21 @@ impl Comm {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R>,
     {
-        let location = Location::caller();
-        let scope =
-            Scope { comm: self, flights: RefCell::new(Flights::default()), scope: PhantomData };
+        self.scope_at(false, Location::caller(), f)
+    }
+
+    /// A scope for an operation that is made of several messages.
+    pub(crate) fn scope_at<'env, F, R>(
+        &'env self,
+        private: bool,
+        location: &'static Location<'static>,
+        f: F,
+    ) -> Result<R>
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R>,
+    {
+        let flights = RefCell::new(Flights::default());
+        let scope = Scope { comm: self, private, flights, scope: PhantomData };
         let guard = Recall { comm: self, flights: &scope.flights, location };
         let result = f(&scope)?;
         let mut flights = scope.flights.borrow_mut();
@@ -107,7 +121,11 @@ impl Flights {
         let mut outcome = self.complete(comm, location);
         let mut backoff = Backoff::new();
         // Some may still be in flight: all must be over before the buffers are free.
-        while self.requests.iter().any(|&request| request != raw::request::null()) {
+        while self.requests.iter().any(|request| !request.is_null()) {
+            if outcome.as_ref().is_err_and(Error::is_deadlock) {
+                self.give_up(comm);
+                break;
+            }
             if outcome.as_ref().is_err_and(Error::is_state) {
                 let message = format!(
                     "MPI was finalized inside the scope at {location}, with messages in flight \
@@ -123,6 +141,26 @@ impl Flights {
         outcome
     }
 
+    /// Leaves what never completes: the watch has proved it, in strict mode, where a send reads from a
+    /// copy. What can be received no more is taken back.
+    fn give_up(&mut self, comm: &Comm) {
+        for (request, detail) in self.requests.iter_mut().zip(&self.details) {
+            if detail.receives() && !request.is_null() {
+                let call = detail.call(comm);
+                // A refusal leaves the receive as it is; the second call then waits for it.
+                let _ = raw::request::cancel(&call, request);
+                let _ = raw::request::wait(&call, request);
+                if !request.is_null() {
+                    let message = format!(
+                        "a receive at {} can neither be completed nor be taken back",
+                        call.location
+                    );
+                    crate::world::end_job(message);
+                }
+            }
+        }
+    }
+
     fn complete(&mut self, comm: &Comm, location: &'static Location<'static>) -> Result<()> {
         let call = comm.call(&WAIT_ALL, location);
         let details = &self.details;
@@ -131,8 +169,22 @@ impl Flights {
 }
 
 impl Detail {
+    fn of(call: &Call<'_>, private: bool) -> Self {
+        let Call { operation, peer, tag, location, .. } = *call;
+        Detail { operation, peer, tag, location, private }
+    }
+
+    fn receives(&self) -> bool {
+        matches!(self.peer, Peer::From(_) | Peer::AnySource)
+    }
+
     fn call<'c>(&self, comm: &'c Comm) -> Call<'c> {
-        comm.call(self.operation, self.location).peer(self.peer).tag(self.tag)
+        let call = if self.private {
+            comm.private_call(self.operation, self.location)
+        } else {
+            comm.call(self.operation, self.location)
+        };
+        call.peer(self.peer).tag(self.tag)
     }
 }
 
@@ -153,7 +205,7 @@ impl Drop for Recall<'_> {
         }
         let Flights { requests, details } = &mut *flights;
         for (request, detail) in requests.iter_mut().zip(details.iter()) {
-            if matches!(detail.peer, Peer::From(_) | Peer::AnySource) {
+            if detail.receives() {
                 // What cannot be cancelled is waited for below.
                 let _ = raw::request::cancel(&detail.call(self.comm), request);
             }
@@ -168,10 +220,19 @@ impl Drop for Recall<'_> {
                 match raw::request::test(&call, request) {
                     Ok(Some(_)) => {}
                     Err(error) if !raw::request::was_refused(&error) => {}
-                    Ok(None) | Err(_) => left = Some(detail),
+                    Ok(None) | Err(_) => {
+                        // Of several, a receive: only that still needs its buffer in strict mode.
+                        if left.is_none_or(|it: &Detail| !it.receives()) {
+                            left = Some(detail);
+                        }
+                    }
                 }
             }
             let Some(detail) = left else { break };
+            // A send of strict mode reads from a copy.
+            if raw::strict::is_on() && !detail.receives() {
+                break;
+            }
             if start.elapsed() > GRACE {
                 let call = detail.call(self.comm);
                 let message = format!(
@@ -230,14 +291,26 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         to: Dest,
         location: &'static Location<'static>,
     ) -> Result<Pending<'scope, P::Element>> {
-        let detail = Detail { operation, peer: to.peer(), tag: Some(to.tag), location };
-        let call = detail.call(self.comm);
+        let call = self.comm.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let view = data.view()?;
+        let index = self.start_send(&call, mode, data.view()?, envelope)?;
+        Ok(self.pending(index))
+    }
+
+    /// Starts to send borrowed memory. The call is on the communicator of the scope's messages. The
+    /// index counts what was started in this scope.
+    #[inline(always)]
+    pub(crate) fn start_send(
+        &'scope self,
+        call: &Call<'_>,
+        mode: Mode,
+        view: View<'scope>,
+        to: Envelope,
+    ) -> Result<usize> {
         let mut request = raw::request::null();
         // SAFETY: the buffer is borrowed for the whole scope, which completes the request at its end.
-        unsafe { p2p::isend(&call, mode, view, envelope, &mut request)? };
-        Ok(self.add(request, detail))
+        unsafe { p2p::isend(call, mode, view, to, &mut request)? };
+        Ok(self.add(request, Detail::of(call, self.private)))
     }
 
     /// Starts to receive into a borrowed buffer.
@@ -254,19 +327,76 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         from: impl Into<Source>,
     ) -> Result<Pending<'scope, P::Element>> {
         let from = from.into();
-        let location = Location::caller();
-        let detail = Detail { operation: &IRECV, peer: from.peer(), tag: from.tag, location };
-        let call = detail.call(self.comm);
+        let call = self.comm.call(&IRECV, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let view = buffer.view_mut()?;
+        let index = self.start_receive(&call, buffer.view_mut()?, envelope)?;
+        Ok(self.pending(index))
+    }
+
+    /// Starts to receive into borrowed memory, as [`start_send`](Scope::start_send) sends it.
+    #[inline(always)]
+    pub(crate) fn start_receive(
+        &'scope self,
+        call: &Call<'_>,
+        view: ViewMut<'scope>,
+        from: Envelope,
+    ) -> Result<usize> {
         let mut request = raw::request::null();
         // SAFETY: as above, and the borrow is exclusive.
-        unsafe { p2p::irecv(&call, view, envelope, &mut request)? };
-        Ok(self.add(request, detail))
+        unsafe { p2p::irecv(call, view, from, &mut request)? };
+        Ok(self.add(request, Detail::of(call, self.private)))
+    }
+
+    /// Makes room for so many requests at once.
+    pub(crate) fn reserve(&self, requests: usize) {
+        let mut flights = self.flights.borrow_mut();
+        flights.requests.reserve(requests);
+        flights.details.reserve(requests);
+    }
+
+    /// Gives what is in flight a second to complete, and leaves the rest to the end of the scope. For who
+    /// is about to leave early although the others go on.
+    pub(crate) fn settle(&self) {
+        let Flights { requests, details } = &mut *self.flights.borrow_mut();
+        let start = Instant::now();
+        let mut backoff = Backoff::new();
+        loop {
+            let mut pending = false;
+            for (request, detail) in requests.iter_mut().zip(details.iter()) {
+                // An error ends the request, or is met again at the end of the scope.
+                let outcome = raw::request::test(&detail.call(self.comm), request);
+                pending |= matches!(outcome, Ok(None));
+            }
+            if !pending || start.elapsed() > GRACE {
+                return;
+            }
+            backoff.pause();
+        }
+    }
+
+    /// Completes everything that was started, each with its own outcome. Nothing of it is left for the
+    /// end of the scope.
+    pub(crate) fn outcomes(&self, call: &Call<'_>) -> Result<Vec<Result<RawStatus>>> {
+        let Flights { requests, details } = &mut *self.flights.borrow_mut();
+        let origin = |index: usize| details[index].call(self.comm);
+        let outcomes = raw::request::wait_all(call, requests, origin)?;
+        requests.clear();
+        details.clear();
+        Ok(outcomes)
+    }
+
+    /// Looks whether one of the requests is complete.
+    pub(crate) fn look(&self, index: usize) -> Result<Option<RawStatus>> {
+        let Flights { requests, details } = &mut *self.flights.borrow_mut();
+        raw::request::test(&details[index].call(self.comm), &mut requests[index])
+    }
+
+    fn pending<T>(&'scope self, index: usize) -> Pending<'scope, T> {
+        Pending { flights: &self.flights, comm: self.comm, index, element: PhantomData }
     }
 
     #[inline(always)]
-    fn add<T>(&'scope self, request: ffi::MPI_Request, detail: Detail) -> Pending<'scope, T> {
+    fn add(&self, request: Live, detail: Detail) -> usize {
         let mut flights = self.flights.borrow_mut();
         if flights.requests.capacity() == 0 {
             flights.requests.reserve(64);
@@ -274,8 +404,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
         flights.requests.push(request);
         flights.details.push(detail);
-        let index = flights.requests.len() - 1;
-        Pending { flights: &self.flights, comm: self.comm, index, element: PhantomData }
+        flights.requests.len() - 1
     }
 
     /// Completes everything that was started so far.
@@ -335,7 +464,7 @@ impl<T: crate::Element> Pending<'_, T> {
     fn open(&self) -> Result<(std::cell::RefMut<'_, Flights>, Call<'_>)> {
         let flights = self.flights.borrow_mut();
         let call = flights.details[self.index].call(self.comm);
-        if flights.requests[self.index] == raw::request::null() {
+        if flights.requests[self.index].is_null() {
             return Err(Error::new(ErrorKind::State, &call, "it was completed already"));
         }
         Ok((flights, call))

@@ -5,7 +5,7 @@ use super::{Origin, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::wait::{self, Policy, policy};
 use crate::raw::{self};
-use crate::record::{Call, WAIT_ALL, WAIT_ANY};
+use crate::record::{Call, Kind, WAIT_ALL, WAIT_ANY};
 
 /// A set of requests that give the same kind of result.
 ///
@@ -129,7 +129,9 @@ impl<R: 'static> RequestSet<R> {
     /// Polls all in turn: none of them may need another one's progress.
     fn poll_until_all(&mut self) -> Result<()> {
         let mut first_error = None;
-        wait::until(|| {
+        let Some(origin) = self.origin() else { return Ok(()) };
+        let call = Call { operation: &WAIT_ALL, ..origin.call() };
+        wait::until(&call, Kind::WaitAll, || {
             let mut pending = false;
             for request in self.requests.iter_mut().flatten() {
                 let call = request.origin.call();
@@ -148,6 +150,14 @@ impl<R: 'static> RequestSet<R> {
             Ok((!pending).then_some(()))
         })?;
         first_error.map_or(Ok(()), Err)
+    }
+
+    /// One for each request, those that have completed included.
+    fn origins(&self) -> Vec<Origin> {
+        let Some(some) = self.origin() else { return Vec::new() };
+        let origin =
+            |slot: &Option<Request<R>>| slot.as_ref().map_or(&some, |it| &it.origin).clone();
+        self.requests.iter().map(origin).collect()
     }
 
     fn origin(&self) -> Option<Origin> {
@@ -187,7 +197,9 @@ impl<R: 'static> RequestSet<R> {
         {
             return self.take(index).map(|result| Some((index, result)));
         }
-        wait::until(|| self.test_any()).map(Some)
+        let Some(origin) = self.origin() else { return self.test_any() };
+        let call = Call { operation: &WAIT_ANY, ..origin.call() };
+        wait::until(&call, Kind::WaitAny, || self.test_any()).map(Some)
     }
 
     /// The index of a request that the MPI library has completed, if all are one MPI request each.
@@ -204,9 +216,9 @@ impl<R: 'static> RequestSet<R> {
             }
         }
         let call = Call { operation: &WAIT_ANY, ..origin.call() };
-        let Some((index, outcome)) = raw::request::wait_any(&call, &mut handles)? else {
-            return Ok(None);
-        };
+        let origins: Vec<Origin> = self.origins();
+        let waited = raw::request::wait_any(&call, &mut handles, |index| origins[index].call())?;
+        let Some((index, outcome)) = waited else { return Ok(None) };
         let Some(request) = self.requests[index].as_mut() else { return Ok(None) };
         match outcome {
             Ok(status) => {
@@ -215,8 +227,7 @@ impl<R: 'static> RequestSet<R> {
                 }
                 Ok(Some(index))
             }
-            Err(code) => {
-                let error = raw::failure(&request.origin.call(), code);
+            Err(error) => {
                 request.task = None;
                 self.requests[index] = None;
                 Err(error)

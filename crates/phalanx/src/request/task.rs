@@ -1,11 +1,10 @@
 //! What is behind a request: one MPI request, or several steps.
 
-use phalanx_sys as ffi;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::RawStatus;
+use crate::raw::request::Live;
 use crate::raw::{self, wait};
-use crate::record::Call;
+use crate::record::{Call, Kind};
 
 /// Whether there is more to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +20,13 @@ pub(crate) trait Task<R>: Send {
 
     /// Waits until the operation is complete.
     fn block(&mut self, call: &Call<'_>) -> Result<()> {
-        wait::until(|| Ok((self.poll(call)? == Progress::Complete).then_some(())))
+        wait::until(call, Kind::WaitAll, || {
+            Ok((self.poll(call)? == Progress::Complete).then_some(()))
+        })
     }
 
     /// The MPI request, if there is just one behind this task.
-    fn handle(&mut self) -> Option<&mut ffi::MPI_Request> {
+    fn handle(&mut self) -> Option<&mut Live> {
         None
     }
 
@@ -42,7 +43,7 @@ pub(crate) trait Task<R>: Send {
 }
 
 /// A handle of a request that may move to another thread.
-pub(crate) struct Handle(pub ffi::MPI_Request);
+pub(crate) struct Handle(pub Live);
 
 // SAFETY: a request handle is a plain value; the gate checks which thread may use it.
 unsafe impl Send for Handle {}
@@ -63,10 +64,7 @@ impl<S, F> Single<S, F> {
         }
     }
 
-    pub fn begin(
-        &mut self,
-        begin: impl FnOnce(&mut S, &mut ffi::MPI_Request) -> Result<()>,
-    ) -> Result<()> {
+    pub fn begin(&mut self, begin: impl FnOnce(&mut S, &mut Live) -> Result<()>) -> Result<()> {
         match &mut self.rest {
             Some((storage, _)) => begin(storage, &mut self.request.0),
             None => Ok(()),
@@ -93,7 +91,7 @@ where
         Ok(())
     }
 
-    fn handle(&mut self) -> Option<&mut ffi::MPI_Request> {
+    fn handle(&mut self) -> Option<&mut Live> {
         self.status.is_none().then_some(&mut self.request.0)
     }
 

@@ -13,6 +13,9 @@ use super::record::Record;
 use super::report::{Rank, Report};
 use super::{Test, folder, rank};
 
+/// After how long a rank that does not move is looked at.
+const WATCH_AFTER: &str = "PHALANX_WATCH_AFTER";
+
 /// Slow runs (valgrind, sanitizers, busy machines) get more time through this.
 const TIME_FACTOR: &str = "PHALANX_TEST_TIME_FACTOR";
 
@@ -51,6 +54,10 @@ fn attempt(test: &Test<'_>, arguments: Vec<OsString>) -> Result<Report, String> 
         .timeout(timeout)
         .output(Output::Capture)
         .share_cores(true);
+    // A test that hangs should be explained before its time is over.
+    if env::var_os(WATCH_AFTER).is_none() {
+        job = job.env(WATCH_AFTER, format!("{}ms", timeout.as_millis() / 3));
+    }
     for (name, value) in test.environment {
         job = job.env(name, value);
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crate::record::Kind;
+pub(crate) use crate::record::{Kind, message, number_of};
 
 /// A rank as the watch sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,23 +122,14 @@ pub(crate) struct CommFacts {
     pub traffic: Vec<Traffic>,
 }
 
-/// Messages with one member, since the communicator was made. The sums let one recognise which tags
-/// the messages have that were sent and not received: see [`tag_mark`].
+/// Messages with one member, since the communicator was made: sums of [`message`]. The difference of what
+/// one side has sent and the other has received is the sum of those that are on their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Traffic {
     /// Rank in the communicator.
     pub peer: u32,
     /// Messages whose send has begun.
-    pub sent: u32,
+    pub sent: u64,
     /// Messages whose receive is complete.
-    pub received: u32,
-    /// Sum of the marks of the tags of those that were sent.
-    pub sent_marks: u64,
-    /// Sum of the marks of the tags of those that were received.
-    pub received_marks: u64,
-}
-
-/// A number for a tag whose sums tell sets of tags apart.
-pub(crate) fn tag_mark(tag: i32) -> u64 {
-    crate::record::tag_mark(tag)
+    pub received: u64,
 }

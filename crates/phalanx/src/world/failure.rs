@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::{claim, raw, record};
+use crate::{board, host, raw, record};
 
 /// Exit code of a rank that panicked: the one of a Rust program that panics.
 const PANIC_CODE: i32 = 101;
@@ -116,6 +116,24 @@ pub(super) fn end_job(kind: FailureKind, message: String) -> ! {
     end_job_with(kind, message, code)
 }
 
+/// Ends this process because the watch has proved that the job never ends. Called by the thread of the
+/// watch, which makes no MPI call: the launcher sees a process that ended without finalizing and ends
+/// the others.
+pub(crate) fn end_by_watch(report: &str, code: i32) -> ! {
+    ENDING.store(true, Ordering::Relaxed);
+    let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
+    if let Some(observer) = OBSERVER.get() {
+        let (kind, message) = (FailureKind::Error, report.to_owned());
+        observer(&Failure { rank, size, kind, message, location: None });
+    }
+    if board::is_first() {
+        print(report);
+    }
+    thread::sleep(HEARD);
+    // SAFETY: `_exit` is always allowed.
+    unsafe { libc::_exit(code) }
+}
+
 pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
     ENDING.store(true, Ordering::Relaxed);
     let panicked = PANICKED.with(|cell| cell.try_borrow_mut().ok()?.take());
@@ -135,7 +153,7 @@ pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
 }
 
 fn report_and_abort(failure: &Failure, backtrace: Option<&Backtrace>, code: i32) -> ! {
-    if claim::is_first() {
+    if board::is_first() {
         print(&report(failure, backtrace));
         thread::sleep(HEARD);
     } else {
@@ -193,7 +211,7 @@ extern "C" fn exited(code: c_int, _: *mut c_void) {
 
 fn report(failure: &Failure, backtrace: Option<&Backtrace>) -> String {
     let Failure { rank, size, kind, message, location } = failure;
-    let host = claim::host_name();
+    let host = host::name();
     let mut text = format!("phalanx: rank {rank} of {size} on {host} ");
     let what = match (kind, location) {
         (FailureKind::Panic, Some(location)) => format!("panicked at {location}:"),
@@ -247,8 +265,13 @@ fn users_frames(trace: &str) -> String {
     text
 }
 
+/// Whether this process is about to end by its own decision.
+pub(crate) fn is_ending() -> bool {
+    ENDING.load(Ordering::Relaxed)
+}
+
 /// One write for the whole report, so that lines of other ranks do not come between.
-fn print(report: &str) {
+pub(crate) fn print(report: &str) {
     let _ = std::io::stdout().flush();
     let mut text = report.to_owned();
     text.push('\n');
@@ -267,7 +290,7 @@ pub(super) fn end_before_start(error: &Error) -> ! {
     // Processes that never found each other share no page that would say who is first.
     let speaks = match error.kind() {
         ErrorKind::Launch => super::launch::is_first_process(),
-        _ => claim::is_first(),
+        _ => board::is_first(),
     };
     if speaks {
         print(&format!("error: {message}"));

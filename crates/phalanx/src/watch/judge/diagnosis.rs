@@ -11,6 +11,9 @@ use super::text::{self, Table, ranks_named, verb};
 use super::wait::{Needs, Part, Wait};
 use crate::watch::statement::{CallFacts, Kind, Party, Seen};
 
+/// A rank and its call, and those whose calls differ from it.
+type Disagreement<'a> = (usize, &'a CallFacts, Vec<(usize, &'a CallFacts)>);
+
 /// The statements, and what has been found out of them.
 struct Case<'a, 'w> {
     ranks: &'w Ranks<'a>,
@@ -154,8 +157,7 @@ impl<'a> Case<'a, '_> {
 
     /// Collective calls that are not the same on all ranks.
     fn mismatches(&self, component: &[usize], finding: &mut Finding) {
-        let mut found: BTreeMap<Difference, (usize, &CallFacts, Vec<(usize, &CallFacts)>)> =
-            BTreeMap::new();
+        let mut found: BTreeMap<Difference, Disagreement<'_>> = BTreeMap::new();
         for (rank, call) in self.collectives(component) {
             for (other, its_call, difference) in met::different(self.ranks, rank, call) {
                 let entry = found.entry(difference).or_insert((rank, call, Vec::new()));

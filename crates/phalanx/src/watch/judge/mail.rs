@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::facts::Ranks;
-use crate::watch::statement::{CallFacts, Kind, Party, Seen, tag_mark};
+use crate::watch::statement::{CallFacts, Kind, Party, Seen, message, number_of};
 
 /// What is on its way from one rank to another on a communicator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,16 +53,14 @@ pub(super) fn between(ranks: &Ranks<'_>, id: u64, from: usize, to: usize) -> Mai
         return Mail::Unknown;
     }
     let (sent, received) = (sender.traffic(to_rank), receiver.traffic(from_rank));
-    let number = sent.sent.wrapping_sub(received.received) as i32;
-    let marks = sent.sent_marks.wrapping_sub(received.received_marks);
-    match number {
-        0 if marks == 0 => Mail::Nothing,
+    let sum = sent.sent.wrapping_sub(received.received);
+    match number_of(sum) {
+        0 if sum == 0 => Mail::Nothing,
         ..=0 if ranks.is_gone(from) => Mail::Nothing,
         ..=0 => Mail::Unknown,
         _ => {
-            let (number, used) = (number as usize, tags_of(ranks, from, to));
             let sends = sends_of(ranks, id, from, to_rank);
-            let found = last(number, marks, &sends).or_else(|| tags(number, marks, &used));
+            let found = last(sum, &sends).or_else(|| tags(sum, &tags_of(ranks, from, to)));
             found.map_or(Mail::Some, Mail::Tags)
         }
     }
@@ -97,11 +95,12 @@ fn sends_of(ranks: &Ranks<'_>, id: u64, from: usize, to: u32) -> Vec<i32> {
     sends.filter_map(|it| it.tag).collect()
 }
 
-/// These tags, if the messages are the last that were sent.
-fn last(number: usize, marks: u64, sends: &[i32]) -> Option<Vec<i32>> {
+/// These tags, if the messages are the last that were sent and too many for [`few`].
+fn last(sum: u64, sends: &[i32]) -> Option<Vec<i32>> {
+    let number = usize::try_from(number_of(sum)).ok().filter(|&it| it > 4)?;
     let tags = sends.get(..number)?;
-    let sum = tags.iter().fold(0_u64, |sum, &tag| sum.wrapping_add(tag_mark(tag)));
-    (sum == marks).then(|| tags.to_vec())
+    let theirs = tags.iter().fold(0_u64, |sum, &tag| sum.wrapping_add(message(tag)));
+    (theirs == sum).then(|| tags.to_vec())
 }
 
 /// How many tags are tried.
@@ -117,34 +116,65 @@ fn tags_of(ranks: &Ranks<'_>, from: usize, to: usize) -> Vec<i32> {
     tags.into_iter().filter(|&tag| tag >= 0).take(2 * MOST).collect()
 }
 
-/// Which tags so many messages have, by the sum of their marks: any four, or any two often.
-fn tags(number: usize, marks: u64, known: &[i32]) -> Option<Vec<i32>> {
-    if number == 1 {
-        return known.iter().find(|&&tag| tag_mark(tag) == marks).map(|&tag| vec![tag]);
-    }
-    if number > 4 {
-        return often(number, marks, known);
-    }
-    let by_sum: HashMap<u64, [i32; 2]> = pairs(known).collect();
-    let two = |rest: u64| by_sum.get(&rest).copied();
-    let three = |rest: u64| {
-        let found = |&tag: &i32| Some((tag, two(rest.wrapping_sub(tag_mark(tag)))?));
-        known.iter().find_map(found).map(|(tag, [second, third])| [tag, second, third])
-    };
-    match number {
-        2 => two(marks).map(Vec::from),
-        3 => three(marks).map(Vec::from),
-        _ => {
-            let rest = |(sum, pair)| Some([pair, two(marks.wrapping_sub(sum))?].concat());
-            pairs(known).find_map(rest)
+/// Which of the messages with these tags, in the order in which they were sent, were not received, if
+/// that is the sum of those. Messages with one tag are received in order.
+pub(crate) fn unreceived(sent: &[i32], sum: u64) -> Option<Vec<usize>> {
+    let known: BTreeSet<i32> = sent.iter().copied().collect();
+    let mut missing = tags(sum, &known.into_iter().collect::<Vec<_>>())?;
+    let mut found = Vec::new();
+    for (index, tag) in sent.iter().enumerate().rev() {
+        if let Some(at) = missing.iter().position(|it| it == tag) {
+            missing.swap_remove(at);
+            found.push(index);
         }
     }
+    found.reverse();
+    missing.is_empty().then_some(found)
 }
 
-/// All pairs of tags, with the sums of their marks.
+/// Which tags messages have, by their sum: any four, or any two often. `None` if several answers are
+/// possible: what is wrong must not look like a proof.
+fn tags(sum: u64, known: &[i32]) -> Option<Vec<i32>> {
+    let number = usize::try_from(number_of(sum)).ok()?;
+    let mut found = match number {
+        0 => return None,
+        1 => known.iter().filter(|&&tag| message(tag) == sum).map(|&tag| vec![tag]).collect(),
+        // Too many pairs.
+        _ if known.len() > 4 * MOST => return None,
+        2..=4 => few(number, sum, known),
+        _ => often(number, sum, known),
+    };
+    let tags = found.pop_first()?;
+    found.is_empty().then_some(tags)
+}
+
+/// All sets of two, three or four tags with this sum.
+fn few(number: usize, sum: u64, known: &[i32]) -> BTreeSet<Vec<i32>> {
+    let mut by_sum: HashMap<u64, Vec<[i32; 2]>> = HashMap::new();
+    for (sum, pair) in pairs(known) {
+        by_sum.entry(sum).or_default().push(pair);
+    }
+    let two = |rest: u64| by_sum.get(&rest).map_or(&[][..], Vec::as_slice);
+    let mut found = BTreeSet::new();
+    let mut add = |some: &[i32], others: &[[i32; 2]]| {
+        for pair in others {
+            let mut tags = [some, pair].concat();
+            tags.sort_unstable();
+            found.insert(tags);
+        }
+    };
+    match number {
+        2 => add(&[], two(sum)),
+        3 => known.iter().for_each(|&tag| add(&[tag], two(sum.wrapping_sub(message(tag))))),
+        _ => pairs(known).for_each(|(part, pair)| add(&pair, two(sum.wrapping_sub(part)))),
+    }
+    found
+}
+
+/// All pairs of tags, with the their sums.
 fn pairs(known: &[i32]) -> impl Iterator<Item = (u64, [i32; 2])> {
     known.iter().enumerate().flat_map(move |(at, &first)| {
-        let sum = move |second| tag_mark(first).wrapping_add(tag_mark(second));
+        let sum = move |second| message(first).wrapping_add(message(second));
         known[at..].iter().map(move |&second| (sum(second), [first, second]))
     })
 }
@@ -152,27 +182,75 @@ fn pairs(known: &[i32]) -> impl Iterator<Item = (u64, [i32; 2])> {
 /// How many messages with two tags are told apart.
 const OFTEN: usize = 64;
 
-fn often(number: usize, marks: u64, known: &[i32]) -> Option<Vec<i32>> {
+fn often(number: usize, wanted: u64, known: &[i32]) -> BTreeSet<Vec<i32>> {
+    let mut found = BTreeSet::new();
     for (at, &first) in known.iter().enumerate() {
-        let all = tag_mark(first).wrapping_mul(number as u64);
-        if all == marks {
-            return Some(vec![first; number]);
+        let all = message(first).wrapping_mul(number as u64);
+        if all == wanted {
+            found.insert(vec![first; number]);
         }
         if number > OFTEN {
             continue;
         }
         for &second in &known[at + 1..] {
-            let step = tag_mark(second).wrapping_sub(tag_mark(first));
+            let step = message(second).wrapping_sub(message(first));
             let mut sum = all;
             for count in 1..number {
                 sum = sum.wrapping_add(step);
-                if sum == marks {
+                if sum == wanted {
                     let mut tags = vec![first; number - count];
                     tags.resize(number, second);
-                    return Some(tags);
+                    found.insert(tags);
                 }
             }
         }
     }
-    None
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum_of(tags: &[i32]) -> u64 {
+        tags.iter().fold(0, |sum: u64, &tag| sum.wrapping_add(message(tag)))
+    }
+
+    #[test]
+    fn no_two_sets_of_common_tags_have_the_same_sum() {
+        let mut known: HashMap<u64, Vec<i32>> = HashMap::new();
+        let mut add = |tags: &[i32]| {
+            if let Some(other) = known.insert(sum_of(tags), tags.to_vec()) {
+                panic!("{tags:?} and {other:?}");
+            }
+        };
+        for first in 0..100 {
+            add(&[first]);
+            for second in first..100 {
+                add(&[first, second]);
+                for third in second..100 {
+                    add(&[first, second, third]);
+                    for fourth in third..40 {
+                        add(&[first, second, third, fourth]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tags_are_found_by_their_sum() {
+        let known: Vec<i32> = (0..20).chain([4711, 100_000]).collect();
+        let cases: &[&[i32]] =
+            &[&[7], &[3, 4711], &[5, 5, 5], &[0, 1, 2, 100_000], &[4, 4, 4, 4, 4, 9]];
+        for tags in cases {
+            assert_eq!(super::tags(sum_of(tags), &known).as_deref(), Some(*tags));
+        }
+        assert_eq!(super::tags(sum_of(&[99]), &known), None);
+        assert_eq!(super::tags(sum_of(&[1, 2, 3, 4, 5, 6]), &known), None);
+        assert_eq!(
+            last(sum_of(&[1, 2, 3, 4, 5, 6]), &[6, 5, 4, 3, 2, 1, 0]).map(|it| it.len()),
+            Some(6)
+        );
+    }
 }

@@ -27,6 +27,8 @@ mod tests;
 
 use super::statement::Seen;
 use facts::Ranks;
+pub(crate) use mail::unreceived;
+pub(crate) use text::duration;
 use wait::Wait;
 
 /// What the ranks do, in the order in which it matters.

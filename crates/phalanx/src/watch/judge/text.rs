@@ -54,7 +54,7 @@ pub(super) fn verb<'t>(ranks: &[usize], one: &'t str, several: &'t str) -> &'t s
 }
 
 /// `31 s`, `1.5 s`, `200 ms`.
-pub(super) fn duration(milliseconds: u64) -> String {
+pub(crate) fn duration(milliseconds: u64) -> String {
     match milliseconds {
         0..1000 => format!("{milliseconds} ms"),
         1000..10_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
@@ -75,10 +75,13 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit - 1])
 }
 
+/// Ranks, and what they do and where, in one line or several.
+type Line = (Vec<usize>, Vec<(String, String)>);
+
 /// Lines of three columns, in which ranks that do the same share a line.
 #[derive(Default)]
 pub(super) struct Table {
-    lines: Vec<(Vec<usize>, Vec<(String, String)>)>,
+    lines: Vec<Line>,
 }
 
 impl Table {
@@ -147,12 +150,12 @@ pub(super) fn call(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> String {
             None => text.push_str(", any tag"),
         }
     }
-    if let Some(bytes) = call.bytes.filter(|_| call.kind.is_send() || call.kind.is_collective()) {
-        if bytes > 0 || call.kind.is_send() {
-            text.push_str(&format!(", {}", size(bytes)));
-            if !call.element.is_empty() {
-                text.push_str(&format!(" of {}", call.element));
-            }
+    let sends = call.kind.is_send();
+    if let Some(bytes) = call.bytes.filter(|&bytes| sends || bytes > 0 && call.kind.is_collective())
+    {
+        text.push_str(&format!(", {}", size(bytes)));
+        if !call.element.is_empty() {
+            text.push_str(&format!(" of {}", call.element));
         }
     }
     if !call.reduction.is_empty() {

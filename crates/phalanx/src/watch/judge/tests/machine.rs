@@ -338,8 +338,7 @@ impl Machine {
             taken = true;
             if let State::Receiving { comm, got: Some((from, tag)), .. } = request.state {
                 let traffic = process.traffic.entry((comm, from)).or_default();
-                traffic.received += 1;
-                traffic.received_marks = traffic.received_marks.wrapping_add(tag_mark(tag));
+                traffic.received = traffic.received.wrapping_add(message(tag));
                 if request.is_call {
                     (call.party, call.tag) = (Party::Rank(from), Some(tag));
                 }
@@ -409,8 +408,7 @@ impl Machine {
         let id_of_message = self.messages;
         let process = &mut self.processes[rank];
         let traffic = process.traffic.entry((comm, to)).or_default();
-        traffic.sent += 1;
-        traffic.sent_marks = traffic.sent_marks.wrapping_add(tag_mark(tag));
+        traffic.sent = traffic.sent.wrapping_add(message(tag));
         let kind = match mode {
             Mode::Eager | Mode::Rendezvous => Kind::Send,
             Mode::Synchronous => Kind::SyncSend,

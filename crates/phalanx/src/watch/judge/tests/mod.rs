@@ -7,7 +7,7 @@ mod soundness;
 
 use super::{Judgement, Verdict, judge};
 use crate::watch::statement::{
-    Activity, CallFacts, CommFacts, Kind, Party, RequestFacts, Seen, Statement, Traffic, tag_mark,
+    Activity, CallFacts, CommFacts, Kind, Party, RequestFacts, Seen, Statement, Traffic, message,
 };
 
 pub(super) const WORLD: u64 = 1;
@@ -141,8 +141,7 @@ impl Job {
         self.begin(rank, &call);
         if let (Kind::Receive, Party::Rank(peer), Some(tag)) = (call.kind, call.party, call.tag) {
             let traffic = self.traffic(rank, call.comm, peer);
-            traffic.received += 1;
-            traffic.received_marks = traffic.received_marks.wrapping_add(tag_mark(tag));
+            traffic.received = traffic.received.wrapping_add(message(tag));
         }
         self.at(rank).history.push(call);
         self
@@ -180,8 +179,7 @@ impl Job {
     fn begin(&mut self, rank: usize, call: &CallFacts) {
         if let (true, Party::Rank(peer), Some(tag)) = (call.kind.is_send(), call.party, call.tag) {
             let traffic = self.traffic(rank, call.comm, peer);
-            traffic.sent += 1;
-            traffic.sent_marks = traffic.sent_marks.wrapping_add(tag_mark(tag));
+            traffic.sent = traffic.sent.wrapping_add(message(tag));
         }
         if call.kind.is_collective() {
             let comms = &mut self.at(rank).comms;

@@ -26,16 +26,13 @@ fn a_message_on_its_way_is_no_deadlock() {
 
 #[test]
 fn tags_that_cannot_be_told_prove_nothing() {
-    let unknown = |job: &mut Job, marks| {
-        let traffic = job.traffic(1, WORLD, 0);
-        (traffic.sent, traffic.sent_marks) = (1, marks);
-    };
+    let unknown = |job: &mut Job, sum| job.traffic(1, WORLD, 0).sent = sum;
     let mut job = knot();
-    unknown(&mut job, 12345);
+    unknown(&mut job, message(12345));
     nothing_is_proved(job);
     // The same with a mark that is known: another tag, which is a near miss.
     let mut job = knot();
-    unknown(&mut job, tag_mark(9));
+    unknown(&mut job, message(9));
     job.is_deadlock(&[0, 1], &["tag near miss"]);
 }
 
@@ -45,8 +42,7 @@ fn tags_are_told_of_many_messages_of_one_or_two_kinds() {
         let mut job = knot();
         for &tag in tags {
             let traffic = job.traffic(1, WORLD, 0);
-            traffic.sent += 1;
-            traffic.sent_marks = traffic.sent_marks.wrapping_add(tag_mark(tag));
+            traffic.sent = traffic.sent.wrapping_add(message(tag));
         }
         job
     };
@@ -62,12 +58,11 @@ fn traffic_that_is_not_all_counted_proves_nothing() {
         nothing_is_proved(knot().with(rank, |it| it.comms[0].foreign = true));
     }
     let mut job = knot();
-    job.traffic(0, WORLD, 1).received = 1;
+    job.traffic(0, WORLD, 1).received = message(8);
     nothing_is_proved(job);
     // As many, but not the same ones.
     let mut job = knot();
-    let traffic = job.traffic(0, WORLD, 1);
-    (traffic.received, traffic.received_marks) = (1, tag_mark(9));
+    job.traffic(0, WORLD, 1).received = message(9);
     nothing_is_proved(job.done(1, send(0, 8, 8, 14)));
 }
 
@@ -119,8 +114,7 @@ fn a_send_that_is_expected_goes_on() {
     nothing_is_proved(job);
     // One that was received already only has to return.
     let mut job = Job::new(2).inside(0, send(1, 3, 1 << 20, 7)).inside(1, recv(0, 4, 5));
-    *job.traffic(1, WORLD, 0) =
-        Traffic { peer: 0, received: 1, received_marks: tag_mark(3), ..Traffic::default() };
+    *job.traffic(1, WORLD, 0) = Traffic { peer: 0, received: message(3), ..Traffic::default() };
     nothing_is_proved(job);
 }
 

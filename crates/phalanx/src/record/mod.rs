@@ -1,16 +1,31 @@
 //! What this rank is doing now.
 //!
-//! Every MPI call is described by one [`Call`]; errors, the report of a failing rank and (later) the
-//! watch read it, so that there is no second instrumentation anywhere.
+//! Every MPI call is described by one [`Call`] and, where it moves data or waits, a [`What`]; errors,
+//! the report of a failing rank and the watch read what the gate notes of them, so that there is no
+//! second instrumentation anywhere.
+//! - `lane.rs`: the last calls of a thread, and whether it is inside one;
+//! - `pending.rs`: what has been started and is not complete;
+//! - `comm.rs`: communicators, and how many messages went over them;
+//! - `told.rs`: what the watch has found out of the call that this rank is inside of.
+
+mod comm;
+mod lane;
+mod pending;
+mod told;
 
 use std::fmt;
 use std::panic::Location;
-use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock};
 
-use phalanx_sys as ffi;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use comm::{CommRecord, Counts, Identity, Strict, known_comms};
+pub(crate) use lane::{
+    Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, retire, waiting,
+};
+pub(crate) use pending::{
+    NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,
+};
+pub(crate) use told::{is_told, take_told, tell};
 
 /// An operation of this library and the MPI function behind it.
 #[derive(Debug)]
@@ -55,6 +70,28 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// In the order of their numbers.
+    pub const ALL: [Kind; 15] = {
+        use Kind::*;
+        [
+            Local,
+            Send,
+            SyncSend,
+            BufferedSend,
+            Receive,
+            Probe,
+            Collective,
+            FromRoot,
+            ToRoot,
+            Prefix,
+            Neighbors,
+            Members,
+            WaitAll,
+            WaitAny,
+            Finalize,
+        ]
+    };
+
     /// Whether all members of a communicator call it in the same order, so that it has a number.
     pub fn is_collective(self) -> bool {
         use Kind::*;
@@ -67,12 +104,24 @@ impl Kind {
     }
 }
 
-/// A number for a tag whose sums tell sets of tags apart (the finaliser of SplitMix64).
+/// A number for a message with a tag. Of sums of such numbers two things can be told: how many there
+/// are (the low bits), and whether they are those of certain tags (the others: a hash of each).
 #[inline(always)]
-pub(crate) fn tag_mark(tag: i32) -> u64 {
-    let mut z = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    z ^ (z >> 32)
+pub(crate) fn message(tag: i32) -> u64 {
+    // Weaker hashes than this have the same sum for tags as usual as 0, 0, 5 and 1, 2, 2.
+    let mut hash = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ hash >> 31).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash = (hash ^ hash >> 30).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (hash ^ hash >> 33) << NUMBER_BITS | 1
+}
+
+/// How many low bits of a sum of messages are their number.
+pub(crate) const NUMBER_BITS: u32 = 20;
+
+/// How many messages a sum stands for: negative if more were received than sent.
+pub(crate) fn number_of(sum: u64) -> i64 {
+    let shift = u64::BITS - NUMBER_BITS;
+    ((sum << shift) as i64) >> shift
 }
 
 /// Declares operations: `NAME = "method" : "MPI_Function";`.
@@ -101,6 +150,16 @@ operations! {
     COMM_GROUP = "group": "MPI_Comm_group";
     COMM_ATTACH = "from_raw": "MPI_Comm_dup";
     GROUP = "group operation": "MPI_Group_*";
+    DIMS_CREATE = "dims_create": "MPI_Dims_create";
+    CART = "cart": "MPI_Cart_create";
+    CART_REORDER = "cart_reorder": "MPI_Cart_create";
+    CART_SUB = "sub": "MPI_Cart_sub";
+    CART_RANK = "rank_of": "MPI_Cart_rank";
+    CART_COORDS = "coords_of": "MPI_Cart_coords";
+    CART_SHIFT = "shift": "MPI_Cart_shift";
+    GRAPH = "graph": "MPI_Dist_graph_create_adjacent";
+    GRAPH_WEIGHTED = "graph_weighted": "MPI_Dist_graph_create_adjacent";
+    GRAPH_EDGES = "graph_from_edges": "MPI_Dist_graph_create";
     SEND = "send": "MPI_Send";
     SSEND = "ssend": "MPI_Ssend";
     BSEND = "bsend": "MPI_Bsend";
@@ -143,6 +202,17 @@ operations! {
     REDUCE_SCATTER_BLOCK = "reduce_scatter_block": "MPI_Reduce_scatter_block";
     SCAN = "scan": "MPI_Scan";
     EXSCAN = "exscan": "MPI_Exscan";
+    NEIGHBOR_ALLGATHER = "neighbor_allgather": "MPI_Neighbor_allgather";
+    NEIGHBOR_ALLGATHERV = "neighbor_allgatherv": "MPI_Neighbor_allgatherv";
+    NEIGHBOR_ALLTOALL = "neighbor_alltoall": "MPI_Neighbor_alltoall";
+    NEIGHBOR_ALLTOALLV = "neighbor_alltoallv": "MPI_Neighbor_alltoallv";
+    NEIGHBOR_ALLTOALLW = "neighbor_alltoallw": "MPI_Neighbor_alltoallw";
+    INEIGHBOR_ALLGATHER = "ineighbor_allgather": "MPI_Ineighbor_allgather";
+    INEIGHBOR_ALLGATHERV = "ineighbor_allgatherv": "MPI_Ineighbor_allgatherv";
+    INEIGHBOR_ALLTOALL = "ineighbor_alltoall": "MPI_Ineighbor_alltoall";
+    INEIGHBOR_ALLTOALLV = "ineighbor_alltoallv": "MPI_Ineighbor_alltoallv";
+    INEIGHBOR_ALLTOALLW = "ineighbor_alltoallw": "MPI_Ineighbor_alltoallw";
+    HALO = "halo exchange": "MPI_Isend";
     IBARRIER = "ibarrier": "MPI_Ibarrier";
     IBCAST = "ibcast": "MPI_Ibcast";
     IGATHER = "igather": "MPI_Igather";
@@ -167,6 +237,10 @@ operations! {
     IALLTOALL_OBJECT = "ialltoall_object": "MPI_Isend";
     IREDUCE_OBJECT = "ireduce_object": "MPI_Isend";
     IALLREDUCE_OBJECT = "iallreduce_object": "MPI_Isend";
+    NEIGHBOR_ALLGATHER_OBJECT = "neighbor_allgather_object": "MPI_Isend";
+    NEIGHBOR_ALLTOALL_OBJECT = "neighbor_alltoall_object": "MPI_Isend";
+    INEIGHBOR_ALLGATHER_OBJECT = "ineighbor_allgather_object": "MPI_Isend";
+    INEIGHBOR_ALLTOALL_OBJECT = "ineighbor_alltoall_object": "MPI_Isend";
     BCAST_OBJECT = "bcast_object": "MPI_Bcast";
     GATHER_OBJECT = "gather_object": "MPI_Gatherv";
     ALLGATHER_OBJECT = "allgather_object": "MPI_Allgatherv";
@@ -176,36 +250,24 @@ operations! {
     ALLREDUCE_OBJECT = "allreduce_object": "MPI_Send";
     EXSCAN_OBJECT = "exscan_object": "MPI_Send";
     SCAN_OBJECT = "scan_object": "MPI_Send";
+    EXCHANGE = "exchange": "MPI_Waitall";
+    EXCHANGE_SEND = "send": "MPI_Isend";
+    EXCHANGE_RECV = "recv": "MPI_Irecv";
+    EXCHANGE_RECV_VEC = "recv_vec": "MPI_Mrecv";
+    EXCHANGE_SEND_OBJECT = "send_object": "MPI_Isend";
+    SHIFT = "shift": "MPI_Sendrecv";
+    SHIFT_INTO = "shift_into": "MPI_Sendrecv";
+    SHIFT_OPEN = "shift_open": "MPI_Sendrecv";
+    SHIFT_OBJECT = "shift_object": "MPI_Isend";
+    SHIFT_OPEN_OBJECT = "shift_open_object": "MPI_Isend";
+    SWAP = "swap": "MPI_Sendrecv_replace";
+    SWAP_OBJECT = "swap_object": "MPI_Isend";
+    PAIRWISE = "pairwise": "MPI_Allgatherv";
+    SPARSE_EXCHANGE = "sparse_exchange": "MPI_Issend";
+    SPARSE_EXCHANGE_OBJECT = "sparse_exchange_object": "MPI_Issend";
+    IN_ORDER = "in_order": "MPI_Recv";
     DATATYPE = "datatype": "MPI_Type_commit";
     OP = "reduction operation": "MPI_Op_create";
-}
-
-/// A communicator as an MPI call sees it.
-pub struct Identity {
-    pub handle: ffi::MPI_Comm,
-    pub rank: usize,
-    pub size: usize,
-    name: RwLock<String>,
-}
-
-// SAFETY: a communicator handle is a plain value (an integer or the address of a library object);
-// which thread may use it is checked at every call by the gate.
-unsafe impl Send for Identity {}
-// SAFETY: as above.
-unsafe impl Sync for Identity {}
-
-impl Identity {
-    pub fn new(handle: ffi::MPI_Comm, rank: usize, size: usize, name: String) -> Self {
-        Identity { handle, rank, size, name: RwLock::new(name) }
-    }
-
-    pub fn name(&self) -> String {
-        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn set_name(&self, name: String) {
-        *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
-    }
 }
 
 /// The other side of a point-to-point call, or the root of a collective one.
@@ -284,69 +346,43 @@ impl<'a> Call<'a> {
     }
 }
 
-struct Record {
-    operation: AtomicPtr<Operation>,
-    location: AtomicPtr<Location<'static>>,
-    peer: AtomicI32,
-    inside: AtomicBool,
+/// A name that only the process itself can look up: a function, so that noting it is one store.
+pub(crate) type Name = fn() -> &'static str;
+
+/// The name of a type.
+pub(crate) fn name_of<T: ?Sized>() -> &'static str {
+    std::any::type_name::<T>()
 }
 
-static RECORD: Record = Record {
-    operation: AtomicPtr::new(ptr::null_mut()),
-    location: AtomicPtr::new(ptr::null_mut()),
-    peer: AtomicI32::new(NO_PEER),
-    inside: AtomicBool::new(false),
-};
-
-const NO_PEER: i32 = -1;
-
-/// Notes that a call begins. Plain stores: this is on the path of every message.
-#[inline(always)]
-pub(crate) fn enter(call: &Call<'_>) {
-    RECORD.operation.store(ptr::from_ref(call.operation).cast_mut(), Relaxed);
-    RECORD.location.store(ptr::from_ref(call.location).cast_mut(), Relaxed);
-    let peer = match call.peer {
-        Peer::To(rank) | Peer::From(rank) | Peer::Root(rank) => rank as i32,
-        Peer::None | Peer::AnySource | Peer::Null => NO_PEER,
-    };
-    RECORD.peer.store(peer, Relaxed);
-    RECORD.inside.store(true, Relaxed);
+pub(crate) fn no_name() -> &'static str {
+    ""
 }
 
-#[inline(always)]
-pub(crate) fn leave() {
-    RECORD.inside.store(false, Relaxed);
+/// What a call moves, and whom it waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct What {
+    pub kind: Kind,
+    /// Bytes of a message, or of what each rank gives; [`FREE`] where ranks may differ.
+    pub bytes: u64,
+    pub element: Name,
+    /// The handle of a reduction operation, as a number, or 0.
+    pub reduction: u64,
+    /// Of a collective call on its communicator, from 1.
+    pub number: u32,
 }
 
-/// The last MPI call of this process, for the report of a failing rank.
-pub(crate) struct LastCall {
-    operation: &'static Operation,
-    location: &'static Location<'static>,
-    peer: Option<i32>,
-    inside: bool,
-}
+/// A length that is not the same on all ranks.
+pub(crate) const FREE: u64 = u64::MAX;
 
-pub(crate) fn last_call() -> Option<LastCall> {
-    let operation = RECORD.operation.load(Relaxed);
-    let location = RECORD.location.load(Relaxed);
-    let peer = RECORD.peer.load(Relaxed);
-    // SAFETY: both pointers are null or were made from `&'static` references in `enter`.
-    let (operation, location) = unsafe { (operation.as_ref()?, location.as_ref()?) };
-    Some(LastCall {
-        operation,
-        location,
-        peer: (peer != NO_PEER).then_some(peer),
-        inside: RECORD.inside.load(Relaxed),
-    })
-}
+impl What {
+    /// A call that waits for nobody.
+    #[inline(always)]
+    pub fn local() -> Self {
+        What { kind: Kind::Local, bytes: 0, element: no_name, reduction: 0, number: 0 }
+    }
 
-impl fmt::Display for LastCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let when = if self.inside { "inside" } else { "last MPI call:" };
-        write!(f, "{when} {}", self.operation.name)?;
-        if let Some(peer) = self.peer {
-            write!(f, " with rank {peer}")?;
-        }
-        write!(f, " at {}", self.location)
+    #[inline(always)]
+    pub fn of(kind: Kind, bytes: usize, element: Name) -> Self {
+        What { kind, bytes: bytes as u64, element, reduction: 0, number: 0 }
     }
 }

@@ -1,0 +1,504 @@
+//! Any mix of sends and receives that start and complete together.
+
+use std::panic::Location;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::comm::{Comm, Dest, Source, SourceRank, Status};
+use crate::datatype::{Element, Payload, PayloadMut, zeros};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{self, Bincode};
+use crate::p2p::{discard, status_of};
+use crate::raw::p2p::{self, Envelope, Matched, Mode, RawStatus};
+use crate::raw::request::was_refused;
+use crate::raw::wait;
+use crate::raw::{View, ViewMut};
+use crate::record::{
+    self, Call, EXCHANGE, EXCHANGE_RECV, EXCHANGE_RECV_VEC, EXCHANGE_SEND, EXCHANGE_SEND_OBJECT,
+    Kind, Operation, RECV_OBJECT,
+};
+use crate::request::{Place, Scope};
+
+/// The sends and receives of one [`Comm::exchange`].
+///
+/// Its methods only note what is to be done. `'env` is the time for which buffers are lent: until the
+/// exchange is over.
+pub struct Exchange<'env> {
+    comm: &'env Comm,
+    outgoing: Vec<Outgoing<'env>>,
+    incoming: Vec<Incoming<'env>>,
+    /// Errors of lines whose arguments are wrong.
+    refused: Vec<(usize, Error)>,
+    lines: usize,
+}
+
+struct Outgoing<'env> {
+    line: usize,
+    call: Call<'env>,
+    envelope: Envelope,
+    data: Data<'env>,
+}
+
+enum Data<'env> {
+    Lent(View<'env>),
+    Encoded(Vec<u8>),
+}
+
+struct Incoming<'env> {
+    line: usize,
+    call: Call<'env>,
+    from: Source,
+    envelope: Envelope,
+    room: Room<'env>,
+    /// Whether an earlier line that looks for its message could take the one of this line.
+    contested: bool,
+    /// Where the record knows of a receive that looks for its message.
+    place: Place,
+}
+
+type StatusOf = fn(&Call<'_>, &RawStatus) -> Result<Status>;
+
+/// Receives a message that was matched.
+type Take<'env> = Box<dyn FnOnce(&Call<'_>, Matched) -> Result<Status> + 'env>;
+
+enum Room<'env> {
+    /// As long as the message may be.
+    Fixed(ViewMut<'env>, StatusOf),
+    /// Made when the message is there.
+    Made(Take<'env>),
+    /// MPI has it: the number of the request.
+    Posted(usize, StatusOf),
+    /// No message comes, or it is here.
+    Nothing,
+}
+
+impl Comm {
+    /// Sends and receives any number of messages, in one operation that no order of its lines can
+    /// make wait for ever. Returns what came, for each receive in the order of their lines.
+    ///
+    /// The closure only notes sends and receives. After it, all receives are posted, then all sends
+    /// start, then everything completes together. Buffers are lent until the exchange is over. The
+    /// other side may use an exchange, too, or any other send or receive.
+    ///
+    /// Messages that could match several receives of known length match the one whose line comes
+    /// first. A receive of unknown length ([`recv_vec`](Exchange::recv_vec),
+    /// [`recv_object`](Exchange::recv_object)) is served before all later ones that could take its
+    /// message: those look for theirs when it has found its own.
+    ///
+    /// # Errors
+    /// If the arguments of a line are wrong (a rank, a tag, a value that cannot be encoded), nothing is
+    /// sent. Otherwise every part completes that can, also when others fail. The error names each
+    /// part that failed, with its line ([`Error::parts`]); the first decides the kind.
+    ///
+    /// MPI: `MPI_Irecv`, `MPI_Isend`, `MPI_Waitall`; MPI-4.1 section 3.7.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let (rank, size) = (world.rank(), world.size());
+    /// // `None` beyond the ends: nothing is sent, and the halo stays as it was.
+    /// let (west, east) = (rank.checked_sub(1), (rank + 1 < size).then_some(rank + 1));
+    /// let row = vec![rank as f64; 8];
+    /// let (mut left_halo, mut right_halo) = (-1.0, -1.0);
+    /// world.exchange(|x| {
+    ///     x.send(&row[0], west);
+    ///     x.send(&row[7], east);
+    ///     x.recv(&mut left_halo, west);
+    ///     x.recv(&mut right_halo, east);
+    /// })?;
+    /// assert_eq!(left_halo, west.map_or(-1.0, |west| west as f64));
+    /// # assert_eq!(right_halo, east.map_or(-1.0, |east| east as f64));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn exchange<'env, F>(&'env self, f: F) -> Result<Vec<Status>>
+    where
+        F: FnOnce(&mut Exchange<'env>),
+    {
+        let mut exchange = Exchange {
+            comm: self,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            refused: Vec::new(),
+            lines: 0,
+        };
+        f(&mut exchange);
+        exchange.run(Location::caller())
+    }
+}
+
+impl<'env> Exchange<'env> {
+    /// Sends elements, as [`Comm::send`] does.
+    #[track_caller]
+    pub fn send<P: Payload + ?Sized>(&mut self, data: &'env P, to: impl Into<Dest>) {
+        let (to, location) = (to.into(), Location::caller());
+        self.add_send(&EXCHANGE_SEND, to, location, |_| data.view().map(Data::Lent));
+    }
+
+    /// Sends any serde value, as [`Comm::send_object`] does. It is encoded at once, fields with
+    /// [`phalanx::plain`](crate::plain) included: the value may be changed afterwards.
+    #[track_caller]
+    pub fn send_object<T: Serialize + ?Sized>(&mut self, value: &T, to: impl Into<Dest>) {
+        let (to, location) = (to.into(), Location::caller());
+        self.add_send(&EXCHANGE_SEND_OBJECT, to, location, |call| {
+            object::to_bytes::<Bincode, T>(call, value).map(Data::Encoded)
+        });
+    }
+
+    /// Receives elements into a buffer, as [`Comm::recv_into`] does. The message may be shorter.
+    #[track_caller]
+    pub fn recv<P: PayloadMut + ?Sized>(&mut self, buffer: &'env mut P, from: impl Into<Source>) {
+        let (from, location) = (from.into(), Location::caller());
+        self.add_receive(&EXCHANGE_RECV, from, location, || {
+            Ok(Room::Fixed(buffer.view_mut()?, status_of::<P::Element>))
+        });
+    }
+
+    /// Receives elements into a vector, which becomes as long as the message.
+    #[track_caller]
+    pub fn recv_vec<T: Element>(&mut self, vec: &'env mut Vec<T>, from: impl Into<Source>) {
+        let (from, location) = (from.into(), Location::caller());
+        self.add_receive(&EXCHANGE_RECV_VEC, from, location, || {
+            Ok(Room::Made(Box::new(|call, matched| take_vec(call, matched, vec))))
+        });
+    }
+
+    /// Receives any serde value, as [`Comm::recv_object`] does, and puts it into the slot. From the
+    /// null process nothing comes: the slot stays as it was.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let me = world.rank();
+    /// let (mut name, mut numbers) = (None, Vec::new());
+    /// let got = world.exchange(|x| {
+    ///     x.recv_object(&mut name, me);
+    ///     x.recv_vec(&mut numbers, me);
+    ///     x.send_object(&format!("rank {me}"), me);
+    ///     x.send(&[1.5, 2.5], me);
+    /// })?;
+    /// assert_eq!(name, Some(format!("rank {me}")));
+    /// assert_eq!((numbers, got[1].len), (vec![1.5, 2.5], 2));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn recv_object<T: DeserializeOwned>(
+        &mut self,
+        slot: &'env mut Option<T>,
+        from: impl Into<Source>,
+    ) {
+        let (from, location, comm) = (from.into(), Location::caller(), self.comm);
+        self.add_receive(&RECV_OBJECT, from, location, || {
+            if from.rank == SourceRank::Null {
+                return Ok(Room::Nothing);
+            }
+            Ok(Room::Made(Box::new(move |call, matched| {
+                let (value, status) = object::receive_matched::<Bincode, T>(comm, call, matched)?;
+                *slot = Some(value);
+                Ok(status)
+            })))
+        });
+    }
+
+    fn add_send(
+        &mut self,
+        operation: &'static Operation,
+        to: Dest,
+        location: &'static Location<'static>,
+        data: impl FnOnce(&Call<'_>) -> Result<Data<'env>>,
+    ) {
+        let line = self.next_line();
+        let call = self.comm.call(operation, location).peer(to.peer()).tag(Some(to.tag));
+        let checked = to.envelope(&call).and_then(|envelope| Ok((envelope, data(&call)?)));
+        match checked {
+            Ok((envelope, data)) => self.outgoing.push(Outgoing { line, call, envelope, data }),
+            Err(error) => self.refused.push((line, error)),
+        }
+    }
+
+    fn add_receive(
+        &mut self,
+        operation: &'static Operation,
+        from: Source,
+        location: &'static Location<'static>,
+        room: impl FnOnce() -> Result<Room<'env>>,
+    ) {
+        let line = self.next_line();
+        let call = self.comm.call(operation, location).peer(from.peer()).tag(from.tag);
+        match from.envelope(&call).and_then(|envelope| Ok((envelope, room()?))) {
+            Ok((envelope, room)) => {
+                let part = Incoming {
+                    line,
+                    call,
+                    from,
+                    envelope,
+                    room,
+                    contested: false,
+                    place: Place::default(),
+                };
+                self.incoming.push(part);
+            }
+            Err(error) => self.refused.push((line, error)),
+        }
+    }
+
+    fn next_line(&mut self) -> usize {
+        self.lines += 1;
+        self.lines - 1
+    }
+
+    fn run(self, location: &'static Location<'static>) -> Result<Vec<Status>> {
+        let Exchange { comm, outgoing, mut incoming, refused, lines } = self;
+        let call = comm.call(&EXCHANGE, location);
+        if !refused.is_empty() {
+            let detail = format!("{} of {lines} parts are wrong, nothing was sent", refused.len());
+            return Err(Error::of_parts(&call, detail, in_order_of_lines(refused)));
+        }
+        let nothing = Status { source: None, tag: 0, len: 0 };
+        let mut got = Got { statuses: vec![nothing; incoming.len()], errors: Vec::new() };
+        comm.scope_at(false, location, |scope| {
+            scope.reserve(incoming.len() + outgoing.len());
+            let looks = post(scope, &mut incoming, &mut got);
+            let sent = start(scope, &outgoing, &mut got);
+            if looks {
+                return complete_looking(scope, &call, &mut incoming, &sent, &mut got);
+            }
+            let mut outcomes = scope.outcomes(&call)?.into_iter();
+            // In the order in which they were started: receives first.
+            for (index, part) in incoming.iter().enumerate() {
+                if let Room::Posted(_, status_of) = part.room
+                    && let Some(outcome) = outcomes.next()
+                {
+                    match outcome.and_then(|raw| status_of(&part.call, &raw)) {
+                        Ok(status) => got.statuses[index] = status,
+                        Err(error) => got.errors.push((part.line, error)),
+                    }
+                }
+            }
+            let failed = outcomes.enumerate().filter_map(|(index, it)| Some((index, it.err()?)));
+            got.errors.extend(failed.map(|(index, error)| (sent.line(index), error)));
+            Ok(())
+        })?;
+        if got.errors.is_empty() {
+            return Ok(got.statuses);
+        }
+        let detail = format!("{} of {lines} parts failed", got.errors.len());
+        Err(Error::of_parts(&call, detail, in_order_of_lines(got.errors)))
+    }
+}
+
+fn in_order_of_lines(mut errors: Vec<(usize, Error)>) -> Vec<Error> {
+    errors.sort_by_key(|(line, _)| *line);
+    errors.into_iter().map(|(_, error)| error).collect()
+}
+
+impl Room<'_> {
+    /// Receives a message into it. Nothing more comes.
+    fn take(&mut self, call: &Call<'_>, matched: Matched) -> Result<Status> {
+        match std::mem::replace(self, Room::Nothing) {
+            Room::Made(take) => take(call, matched),
+            Room::Fixed(view, status_of) => take_fixed(call, matched, view, status_of),
+            Room::Posted(..) | Room::Nothing => {
+                discard(call, matched)?;
+                Err(Error::new(ErrorKind::State, call, "no message was expected"))
+            }
+        }
+    }
+}
+
+/// What has come of the parts so far.
+struct Got {
+    /// One for each receive, in the order of the lines.
+    statuses: Vec<Status>,
+    errors: Vec<(usize, Error)>,
+}
+
+/// The sends that have started.
+struct Sent<'a, 'env> {
+    outgoing: &'a [Outgoing<'env>],
+    /// Those that have not: hardly ever any.
+    refused: Vec<usize>,
+}
+
+impl Sent<'_, '_> {
+    /// The line of the send that was started as number `index`.
+    fn line(&self, index: usize) -> usize {
+        let lines = self.outgoing.iter().map(|part| part.line);
+        let mut started = lines.filter(|line| !self.refused.contains(line));
+        started.nth(index).unwrap_or_default()
+    }
+
+    fn started(&self) -> usize {
+        self.outgoing.len() - self.refused.len()
+    }
+}
+
+impl Incoming<'_> {
+    /// Whether it looks for its message, which could be one for that source.
+    fn looks_before(&self, from: Source) -> bool {
+        matches!(self.room, Room::Made(_)) && overlap(self.from, from)
+    }
+}
+
+/// Whether a message could match both.
+fn overlap(one: Source, other: Source) -> bool {
+    let ranks = match (one.rank, other.rank) {
+        (SourceRank::Null, _) | (_, SourceRank::Null) => false,
+        (SourceRank::Any, _) | (_, SourceRank::Any) => true,
+        (SourceRank::Rank(one), SourceRank::Rank(other)) => one == other,
+    };
+    ranks && (one.tag.is_none() || other.tag.is_none() || one.tag == other.tag)
+}
+
+/// Posts the receives. Returns whether there are some that must look for their messages.
+fn post<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    incoming: &mut [Incoming<'env>],
+    got: &mut Got,
+) -> bool {
+    let mut looks = false;
+    for index in 0..incoming.len() {
+        let (before, rest) = incoming.split_at_mut(index);
+        let part = &mut rest[0];
+        part.contested = looks && before.iter().any(|it| it.looks_before(part.from));
+        part.room = match std::mem::replace(&mut part.room, Room::Nothing) {
+            // Were it posted now, it would take the message of the earlier line.
+            Room::Fixed(view, status_of) if part.contested => {
+                Room::Made(Box::new(move |call, matched| {
+                    take_fixed(call, matched, view, status_of)
+                }))
+            }
+            Room::Fixed(view, status_of) => {
+                match scope.start_receive(&part.call, view, part.envelope) {
+                    Ok(request) => Room::Posted(request, status_of),
+                    Err(error) => {
+                        got.errors.push((part.line, error));
+                        Room::Nothing
+                    }
+                }
+            }
+            room => room,
+        };
+        looks |= matches!(part.room, Room::Made(_));
+    }
+    looks
+}
+
+fn start<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    outgoing: &'scope [Outgoing<'env>],
+    got: &mut Got,
+) -> Sent<'scope, 'env> {
+    let mut sent = Sent { outgoing, refused: Vec::new() };
+    for Outgoing { line, call, envelope, data } in outgoing {
+        let view = match data {
+            Data::Lent(view) => *view,
+            Data::Encoded(bytes) => View::bytes(bytes),
+        };
+        if let Err(error) = scope.start_send(call, Mode::Standard, view, *envelope) {
+            sent.refused.push(*line);
+            got.errors.push((*line, error));
+        }
+    }
+    sent
+}
+
+/// Completes everything where some receives must look for their messages meanwhile.
+fn complete_looking(
+    scope: &Scope<'_, '_>,
+    call: &Call<'_>,
+    incoming: &mut [Incoming<'_>],
+    sent: &Sent<'_, '_>,
+    got: &mut Got,
+) -> Result<()> {
+    let posted = incoming.iter().filter(|it| matches!(it.room, Room::Posted(..))).count();
+    let mut sends: Vec<usize> = (0..sent.started()).collect();
+    // A wait each: one that has found something looks again at once.
+    while !wait::until(call, Kind::WaitAll, || {
+        let mut moved = false;
+        let mut number = 0;
+        while number < sends.len() {
+            match scope.look(posted + sends[number]) {
+                Ok(None) => {
+                    number += 1;
+                    continue;
+                }
+                Ok(Some(_)) => {}
+                Err(error) if was_refused(&error) => return Err(error),
+                Err(error) => got.errors.push((sent.line(sends[number]), error)),
+            }
+            sends.swap_remove(number);
+            moved = true;
+        }
+        let mut left = 0;
+        for index in 0..incoming.len() {
+            let (before, rest) = incoming.split_at_mut(index);
+            let part = &mut rest[0];
+            if let Room::Made(_) = part.room {
+                part.place.note(&part.call, record::no_name);
+            }
+            let waits = || part.contested && before.iter().any(|it| it.looks_before(part.from));
+            let outcome = match &part.room {
+                Room::Posted(request, status_of) => scope
+                    .look(*request)
+                    .and_then(|raw| raw.map(|raw| status_of(&part.call, &raw)).transpose()),
+                Room::Made(_) if waits() => Ok(None),
+                Room::Made(_) => match p2p::try_probe(&part.call, part.envelope) {
+                    Ok(Some(matched)) => {
+                        part.place = Place::default();
+                        part.room.take(&part.call, matched).map(Some)
+                    }
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                },
+                Room::Fixed(..) | Room::Nothing => continue,
+            };
+            match outcome {
+                Ok(None) => {
+                    left += 1;
+                    continue;
+                }
+                Err(error) if was_refused(&error) => return Err(error),
+                Ok(Some(status)) => got.statuses[index] = status,
+                Err(error) => got.errors.push((part.line, error)),
+            }
+            part.room = Room::Nothing;
+            part.place = Place::default();
+            moved = true;
+        }
+        let is_over = left == 0 && sends.is_empty();
+        Ok((moved || is_over).then_some(is_over))
+    })? {}
+    Ok(())
+}
+
+fn take_vec<T: Element>(call: &Call<'_>, matched: Matched, vec: &mut Vec<T>) -> Result<Status> {
+    let status = match status_of::<T>(call, &matched.status) {
+        Ok(status) => status,
+        Err(error) => {
+            discard(call, matched)?;
+            return Err(error);
+        }
+    };
+    if vec.capacity() < status.len {
+        *vec = zeros(status.len);
+    } else if let Some(&first) = vec.first() {
+        vec.resize(status.len, first);
+    } else {
+        vec.extend(zeros::<T>(status.len));
+    }
+    p2p::mrecv(call, matched, vec.view_mut()?)?;
+    Ok(status)
+}
+
+fn take_fixed(
+    call: &Call<'_>,
+    matched: Matched,
+    view: ViewMut<'_>,
+    status_of: StatusOf,
+) -> Result<Status> {
+    let raw = matched.status;
+    p2p::mrecv(call, matched, view)?;
+    status_of(call, &raw)
+}

@@ -1,0 +1,159 @@
+//! What the operating system says of this machine and of the processes on it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The cores that this process may run on, as bits.
+pub(crate) fn core_mask() -> [u64; 16] {
+    // SAFETY: a set of cores is plain bits, for which zero is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is writable and of the size that is given.
+    let code = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    let mut mask = [0; 16];
+    if code == 0 {
+        for core in 0..mask.len() * 64 {
+            // SAFETY: the index is below CPU_SETSIZE (1024).
+            if unsafe { libc::CPU_ISSET(core, &set) } {
+                mask[core / 64] |= 1 << (core % 64);
+            }
+        }
+    }
+    mask
+}
+
+/// The host's name, for reports that must not call MPI.
+pub(crate) fn name() -> String {
+    let mut name = vec![0 as libc::c_char; 256];
+    // SAFETY: the buffer has the length that is given.
+    let code = unsafe { libc::gethostname(name.as_mut_ptr(), name.len() - 1) };
+    if code != 0 {
+        return "unknown host".to_owned();
+    }
+    crate::raw::string_from(&name)
+}
+
+/// The addresses of this host's network interfaces.
+pub(crate) fn addresses() -> Vec<IpAddr> {
+    let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
+    // SAFETY: the result is writable, and is read only if the call succeeds.
+    if unsafe { libc::getifaddrs(&mut first) } != 0 {
+        return Vec::new();
+    }
+    let mut addresses = Vec::new();
+    let mut next = first;
+    // SAFETY: the list and what it points to live until it is freed below; an address has the layout
+    // that its family says.
+    unsafe {
+        while let Some(interface) = next.as_ref() {
+            if let Some(address) = interface.ifa_addr.as_ref() {
+                match i32::from(address.sa_family) {
+                    libc::AF_INET => {
+                        let it = &*interface.ifa_addr.cast::<libc::sockaddr_in>();
+                        let bits = u32::from_be(it.sin_addr.s_addr);
+                        addresses.push(IpAddr::V4(Ipv4Addr::from(bits)));
+                    }
+                    libc::AF_INET6 => {
+                        let it = &*interface.ifa_addr.cast::<libc::sockaddr_in6>();
+                        addresses.push(IpAddr::V6(Ipv6Addr::from(it.sin6_addr.s6_addr)));
+                    }
+                    _ => {}
+                }
+            }
+            next = interface.ifa_next;
+        }
+        libc::freeifaddrs(first);
+    }
+    addresses
+}
+
+/// How a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessState {
+    Alive,
+    /// Stopped by a signal.
+    Stopped,
+    /// There is none, or nothing but its exit code.
+    Gone,
+    /// The operating system does not tell.
+    Unknown,
+}
+
+/// A process, told from later ones with the same number by the time at which it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub id: u32,
+    pub started: u64,
+}
+
+impl Process {
+    pub fn this() -> Self {
+        let id = std::process::id();
+        Process { id, started: stat(id).map_or(0, |(_, started)| started) }
+    }
+
+    pub fn state(self) -> ProcessState {
+        if self.started == 0 {
+            return ProcessState::Unknown;
+        }
+        match stat(self.id) {
+            Some(('Z' | 'X' | 'x', _)) | None => ProcessState::Gone,
+            Some((_, started)) if started != self.started => ProcessState::Gone,
+            Some(('T' | 't', _)) => ProcessState::Stopped,
+            Some(_) => ProcessState::Alive,
+        }
+    }
+}
+
+/// State and start time of a process (proc(5), fields 3 and 22 of `stat`).
+fn stat(id: u32) -> Option<(char, u64)> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    Some((state, started))
+}
+
+/// A number for the set of processes that this one sees: two processes with different ones know each
+/// other by other numbers.
+pub(crate) fn process_space() -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata("/proc/self/ns/pid").map_or(0, |it| it.ino())
+}
+
+/// How many threads this process has, or 0 where that is unknown.
+pub(crate) fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_one_that_never_was_is_gone() {
+        let this = Process::this();
+        assert_eq!(this.state(), ProcessState::Alive);
+        assert_eq!(Process { started: this.started + 1, ..this }.state(), ProcessState::Gone);
+        assert_eq!(Process { id: u32::MAX, started: 1 }.state(), ProcessState::Gone);
+    }
+
+    #[test]
+    fn a_child_is_seen_to_be_stopped_and_to_end() {
+        let mut child =
+            std::process::Command::new("sleep").arg("30").spawn().expect("sleep starts");
+        let id = child.id();
+        let process = Process { id, started: stat(id).expect("it is there").1 };
+        // SAFETY: a signal to a child of this test.
+        unsafe { libc::kill(id as i32, libc::SIGSTOP) };
+        let mut rounds = 0;
+        while process.state() != ProcessState::Stopped && rounds < 1000 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            rounds += 1;
+        }
+        assert_eq!(process.state(), ProcessState::Stopped);
+        child.kill().expect("it can be ended");
+        child.wait().expect("it ends");
+        assert_eq!(process.state(), ProcessState::Gone);
+    }
+}

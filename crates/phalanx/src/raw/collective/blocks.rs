@@ -1,0 +1,115 @@
+//! From all to all, with another datatype for each block.
+
+use std::os::raw::{c_int, c_void};
+
+use phalanx_sys as ffi;
+
+use super::calls::call_pairs;
+use super::{Form, Type, free, invalid_length, size};
+use crate::error::Result;
+use crate::raw::datatype::{self, Datatype};
+use crate::record::{Call, Kind, no_name};
+
+call_pairs! {
+    call_alltoallw = MPI_Alltoallw | MPI_Ialltoallw (
+        send: *const c_void, send_counts: *const c_int, send_starts: *const c_int,
+        send_types: *const Type, recv: *mut c_void, recv_counts: *const c_int,
+        recv_starts: *const c_int, recv_types: *const Type);
+}
+
+/// A block in memory: where it starts, how many items, of what.
+pub(crate) type Part = (*const c_void, usize, Type);
+
+/// The arrays of an `alltoallw`: one block of any datatype for each rank. Displacements are bytes.
+pub(crate) struct Blocks {
+    pub base: *mut c_void,
+    pub(super) counts: Vec<c_int>,
+    starts: Vec<c_int>,
+    /// The same starts, all 0, in the type of the neighbourhood calls.
+    pub(super) addresses: Vec<ffi::MPI_Aint>,
+    pub(super) types: Vec<Type>,
+    /// Types made for blocks that lie further than an `int` of bytes apart, or that are larger.
+    made: Vec<Datatype>,
+}
+
+// SAFETY: plain addresses and handles; who starts a call with them promises that they stay valid.
+unsafe impl Send for Blocks {}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        for datatype in self.made.drain(..) {
+            datatype::free(datatype);
+        }
+    }
+}
+
+impl Blocks {
+    /// Blocks anywhere in memory: each becomes one item of a type that holds its address.
+    pub fn new(call: &Call<'_>, blocks: impl Iterator<Item = Part>) -> Result<Self> {
+        Blocks::of_groups(call, blocks.map(|block| [block]))
+    }
+
+    /// The same with several blocks for each rank, one after another as one item.
+    pub fn of_groups<G: AsRef<[Part]>>(
+        call: &Call<'_>,
+        groups: impl Iterator<Item = G>,
+    ) -> Result<Self> {
+        let mut result = Blocks {
+            base: ffi::phx_bottom(),
+            counts: Vec::new(),
+            starts: Vec::new(),
+            addresses: Vec::new(),
+            types: Vec::new(),
+            made: Vec::new(),
+        };
+        for group in groups {
+            let empty = group.as_ref().iter().all(|&(_, items, _)| items == 0);
+            let kind = if empty {
+                ffi::phx_byte()
+            } else {
+                let made = datatype::at_addresses(call, group.as_ref())?;
+                result.made.push(made);
+                made.0
+            };
+            result.counts.push(c_int::from(!empty));
+            result.starts.push(0);
+            result.addresses.push(0);
+            result.types.push(kind);
+        }
+        Ok(result)
+    }
+}
+
+pub(crate) fn alltoallw(
+    call: &Call<'_>,
+    form: Form<'_>,
+    send: &Blocks,
+    recv: &Blocks,
+) -> Result<()> {
+    let ranks = size(call);
+    for (which, blocks) in [("send", send), ("receive", recv)] {
+        if blocks.counts.len() != ranks {
+            return Err(invalid_length(
+                call,
+                format!("{} {which} blocks were given for {ranks} ranks", blocks.counts.len()),
+            ));
+        }
+    }
+    // SAFETY: every block is a datatype that holds the absolute address of memory which the caller
+    // lends; the arrays have one entry for each rank.
+    unsafe {
+        call_alltoallw(
+            call,
+            form,
+            free(Kind::Collective, no_name),
+            send.base,
+            send.counts.as_ptr(),
+            send.starts.as_ptr(),
+            send.types.as_ptr(),
+            recv.base,
+            recv.counts.as_ptr(),
+            recv.starts.as_ptr(),
+            recv.types.as_ptr(),
+        )
+    }
+}

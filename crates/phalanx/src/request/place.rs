@@ -1,0 +1,28 @@
+//! Receives that MPI does not know, as the record shows them.
+
+use crate::record::{self, Call, Kind, Name, What};
+
+/// The place of a receive whose message is looked for. Free again when it is dropped.
+#[derive(Default)]
+pub(crate) struct Place(Option<u16>);
+
+impl Place {
+    /// Says that the call which this thread is inside of waits for it.
+    pub fn note(&mut self, call: &Call<'_>, element: Name) {
+        record::mark(self.show(call, element));
+    }
+
+    /// Says that such a message would be taken.
+    pub fn show(&mut self, call: &Call<'_>, element: Name) -> u16 {
+        let what = What::of(Kind::Receive, 0, element);
+        *self.0.get_or_insert_with(|| record::pend(call, &what))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            record::finish(place);
+        }
+    }
+}

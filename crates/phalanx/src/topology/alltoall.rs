@@ -1,0 +1,296 @@
+//! Alltoall among neighbours: something else for each destination.
+
+use std::panic::Location;
+
+use super::PerNeighbor;
+use super::blocks::{expect_counts, expect_len, parts};
+use super::neighborhood::Neighborhood;
+use crate::collective::{Blocks as ElementBlocks, OwnedLayout, PerRank, total};
+use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
+use crate::error::Result;
+use crate::raw::collective::{self, Blocks, Form};
+use crate::record::{
+    Call, INEIGHBOR_ALLTOALL, INEIGHBOR_ALLTOALLV, NEIGHBOR_ALLTOALL, NEIGHBOR_ALLTOALLV,
+};
+use crate::request::{Request, start_collective};
+
+/// What MPI reads of a call until it is complete.
+type Arrays = Option<(Blocks, Blocks)>;
+
+/// Elements in blocks: their number in each, and the same as C wants it.
+type Blocked<'a, S> = (S, &'a [usize], &'a OwnedLayout);
+
+impl Neighborhood {
+    /// Gives every destination an equal part of the elements; the result holds a part from every source.
+    /// On a grid there is a part for each neighbour, and those for neighbours that do not exist are not
+    /// looked at. Collective; parts of neighbours have the same length.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if the destinations cannot share the elements
+    /// evenly; on all ranks of a graph in which some rank has sources and no destinations.
+    ///
+    /// MPI: `MPI_Neighbor_alltoall`, MPI-4.1 section 8.6.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// // One number to the left, another to the right.
+    /// let from_each = ring.neighbor_alltoall(&[-1, 1])?;
+    /// assert_eq!(from_each[0], [1]); // the left neighbour sent it to the right
+    /// assert_eq!(from_each[1], [-1]);
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn neighbor_alltoall<B>(&self, data: &B) -> Result<PerNeighbor<B::Element>>
+    where
+        B: Buffer + ?Sized,
+    {
+        let call = self.neighbor_call(&NEIGHBOR_ALLTOALL, Location::caller());
+        self.expect_answers(&call)?;
+        let each = self.share(&call, data.elements().len())?;
+        let mut received = zeros(each.saturating_mul(self.indegree()));
+        let sends = data.elements();
+        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, sends, &mut received, each)?;
+        self.existing(&call, received, each)
+    }
+
+    /// [`neighbor_alltoall`](Neighborhood::neighbor_alltoall) into a buffer with a part for each source.
+    /// That of a neighbour that does not exist stays as it was.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if the parts of the two buffers are not
+    /// equally long.
+    ///
+    /// MPI: `MPI_Neighbor_alltoall`, MPI-4.1 section 8.6.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let line = world.cart(&[0], &[false])?.expect("every rank fits");
+    /// let mut received = [0; 2];
+    /// line.neighbor_alltoall_into(&[-1, 1], &mut received)?;
+    /// assert_eq!(received[0], i32::from(line.rank() > 0));
+    /// line.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn neighbor_alltoall_into<B: Buffer + ?Sized>(
+        &self,
+        data: &B,
+        buffer: &mut [B::Element],
+    ) -> Result<()> {
+        let call = self.neighbor_call(&NEIGHBOR_ALLTOALL, Location::caller());
+        let data = data.elements();
+        let each = match self.outdegree() {
+            0 => buffer.len().checked_div(self.indegree()).unwrap_or(0),
+            _ => self.share(&call, data.len())?,
+        };
+        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, data, buffer, each)
+    }
+
+    fn neighbor_alltoall_at<T: Element>(
+        &self,
+        call: &Call<'_>,
+        form: Form<'_>,
+        arrays: &mut Arrays,
+        data: &[T],
+        buffer: &mut [T],
+        each: usize,
+    ) -> Result<()> {
+        expect_len(call, "send", data.len(), (each, self.outdegree()))?;
+        expect_len(call, "receive", buffer.len(), (each, self.indegree()))?;
+        if self.is_point() {
+            return Ok(());
+        }
+        if self.is_merged() {
+            let sends = parts(data.as_ptr(), &vec![each; self.outdegree()])?;
+            let receives = parts(buffer.as_mut_ptr(), &vec![each; self.indegree()])?;
+            return self.exchange_parts(call, form, arrays, &sends, &receives);
+        }
+        let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
+        collective::neighbor_alltoall(call, form, send, recv, each * T::ITEMS, self.degrees())
+    }
+
+    /// Gives every destination its block, of any length; the result holds a block from every source.
+    /// Takes `Vec<Vec<T>>`, [`PerRank`], or `(&[T], &[usize])`, with a block for each destination; on a
+    /// grid those for neighbours that do not exist are not looked at. Collective.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if there is not one block for each destination;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for more than `i32::MAX` items in all.
+    ///
+    /// MPI: `MPI_Neighbor_alltoall` of the lengths, then `MPI_Neighbor_alltoallv`; MPI-4.1 section 8.6.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let from_each = ring.neighbor_alltoallv(&vec![vec![], vec![1, 2, 3]])?;
+    /// assert_eq!(from_each[0], [1, 2, 3]);
+    /// assert!(from_each[1].is_empty());
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn neighbor_alltoallv<B>(&self, blocks: &B) -> Result<PerNeighbor<B::Element>>
+    where
+        B: ElementBlocks + ?Sized,
+    {
+        let call = self.neighbor_call(&NEIGHBOR_ALLTOALLV, Location::caller());
+        let (data, counts) = (blocks.flat(), blocks.counts());
+        expect_counts(&call, &counts, ("destination", self.outdegree()), data.len())?;
+        let mut incoming = vec![0; self.indegree()];
+        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, &counts, &mut incoming, 1)?;
+        let mut received = zeros(total(&call, &incoming)?);
+        let send_layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
+        let recv_layout = OwnedLayout::of::<B::Element>(&call, &incoming)?;
+        let sends = (&data[..], &counts[..], &send_layout);
+        let receives = (&mut received[..], &incoming[..], &recv_layout);
+        self.neighbor_alltoallv_at(&call, Form::Blocking, &mut None, sends, receives)?;
+        self.per_neighbor(&call, received, incoming)
+    }
+
+    /// [`neighbor_alltoallv`](Neighborhood::neighbor_alltoallv) into a buffer, with the number of
+    /// elements for each destination and from each source: one MPI call. The block of a neighbour that
+    /// does not exist stays as it was.
+    ///
+    /// # Errors
+    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if counts and buffers do not fit each other.
+    ///
+    /// MPI: `MPI_Neighbor_alltoallv`, MPI-4.1 section 8.6.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let mut received = [0; 3];
+    /// ring.neighbor_alltoallv_into(&[7, 8, 8], &[1, 2], &mut received, &[2, 1])?;
+    /// assert_eq!(received, [8, 8, 7]);
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn neighbor_alltoallv_into<T: Element>(
+        &self,
+        data: &[T],
+        outgoing: &[usize],
+        buffer: &mut [T],
+        incoming: &[usize],
+    ) -> Result<()> {
+        let call = self.neighbor_call(&NEIGHBOR_ALLTOALLV, Location::caller());
+        expect_counts(&call, outgoing, ("destination", self.outdegree()), data.len())?;
+        expect_counts(&call, incoming, ("source", self.indegree()), buffer.len())?;
+        let send_layout = OwnedLayout::of::<T>(&call, outgoing)?;
+        let recv_layout = OwnedLayout::of::<T>(&call, incoming)?;
+        let sends = (data, outgoing, &send_layout);
+        let receives = (buffer, incoming, &recv_layout);
+        self.neighbor_alltoallv_at(&call, Form::Blocking, &mut None, sends, receives)
+    }
+
+    fn neighbor_alltoallv_at<T: Element>(
+        &self,
+        call: &Call<'_>,
+        form: Form<'_>,
+        arrays: &mut Arrays,
+        (data, outgoing, send_layout): Blocked<'_, &[T]>,
+        (buffer, incoming, recv_layout): Blocked<'_, &mut [T]>,
+    ) -> Result<()> {
+        if self.is_point() {
+            return Ok(());
+        }
+        if self.is_merged() {
+            let sends = parts(data.as_ptr(), outgoing)?;
+            let receives = parts(buffer.as_mut_ptr(), incoming)?;
+            return self.exchange_parts(call, form, arrays, &sends, &receives);
+        }
+        let send = (view_of(data)?, send_layout.borrow());
+        let recv = (view_of_mut(buffer)?, recv_layout.borrow());
+        collective::neighbor_alltoallv(call, form, send, recv, self.degrees())
+    }
+
+    /// Starts a [`neighbor_alltoall`](Neighborhood::neighbor_alltoall). Collective.
+    ///
+    /// # Errors
+    /// As [`neighbor_alltoall`](Neighborhood::neighbor_alltoall).
+    ///
+    /// MPI: `MPI_Ineighbor_alltoall`, MPI-4.1 section 8.7.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let from_each = ring.ineighbor_alltoall(vec![-1, 1])?.wait()?;
+    /// assert_eq!(from_each.flat(), [1, -1]);
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn ineighbor_alltoall<B>(&self, data: B) -> Result<Request<PerNeighbor<B::Element>>>
+    where
+        B: Buffer + Send + 'static,
+    {
+        let call = self.neighbor_call(&INEIGHBOR_ALLTOALL, Location::caller());
+        self.expect_answers(&call)?;
+        let each = self.share(&call, data.elements().len())?;
+        let received = zeros(each.saturating_mul(self.indegree()));
+        let begin = |(data, received, arrays): &mut (B, Vec<B::Element>, Arrays),
+                     form: Form<'_>| {
+            self.neighbor_alltoall_at(&call, form, arrays, data.elements(), received, each)
+        };
+        let here = self.clone();
+        let storage = (data, received, None);
+        start_collective(self.carrier(), &call, storage, begin, move |(_, received, _), _, call| {
+            here.existing(call, received, each)
+        })
+    }
+
+    /// Starts a [`neighbor_alltoallv`](Neighborhood::neighbor_alltoallv) with the number of elements
+    /// that come from each source. Collective.
+    ///
+    /// # Errors
+    /// As [`neighbor_alltoallv_into`](Neighborhood::neighbor_alltoallv_into).
+    ///
+    /// MPI: `MPI_Ineighbor_alltoallv`, MPI-4.1 section 8.7.2.
+    ///
+    /// ```
+    /// use phalanx::PerRank;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let blocks = PerRank::from(vec![vec![7], vec![8, 8]]);
+    /// let from_each = ring.ineighbor_alltoallv(blocks, vec![2, 1])?.wait()?;
+    /// assert_eq!(from_each[0], [8, 8]);
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn ineighbor_alltoallv<T: Element>(
+        &self,
+        blocks: PerRank<T>,
+        incoming: Vec<usize>,
+    ) -> Result<Request<PerNeighbor<T>>> {
+        struct Storage<T> {
+            blocks: PerRank<T>,
+            received: Vec<T>,
+            incoming: Vec<usize>,
+            layouts: [OwnedLayout; 2],
+            arrays: Arrays,
+        }
+        let call = self.neighbor_call(&INEIGHBOR_ALLTOALLV, Location::caller());
+        let given = blocks.flat().len();
+        expect_counts(&call, blocks.counts(), ("destination", self.outdegree()), given)?;
+        let elements = total(&call, &incoming)?;
+        expect_counts(&call, &incoming, ("source", self.indegree()), elements)?;
+        let layouts = [
+            OwnedLayout::of::<T>(&call, blocks.counts())?,
+            OwnedLayout::of::<T>(&call, &incoming)?,
+        ];
+        let received = zeros(elements);
+        let storage = Storage { blocks, received, incoming, layouts, arrays: None };
+        let begin = |s: &mut Storage<T>, form: Form<'_>| {
+            let sends = (s.blocks.flat(), s.blocks.counts(), &s.layouts[0]);
+            let receives = (&mut s.received[..], &s.incoming[..], &s.layouts[1]);
+            self.neighbor_alltoallv_at(&call, form, &mut s.arrays, sends, receives)
+        };
+        let here = self.clone();
+        start_collective(self.carrier(), &call, storage, begin, move |s, _, call| {
+            here.per_neighbor(call, s.received, s.incoming)
+        })
+    }
+}

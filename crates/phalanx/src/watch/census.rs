@@ -1,0 +1,67 @@
+//! How the ranks of this node are, from the board and from the operating system.
+
+use std::thread;
+use std::time::Duration;
+
+use super::author::decode;
+use super::statement::{Seen, Statement};
+use crate::board::{Board, Phase, Slot};
+use crate::host::ProcessState;
+
+/// A rank and the number by which two looks at it are compared.
+#[derive(Clone)]
+pub(super) struct Look {
+    pub rank: usize,
+    pub seen: Seen,
+    pub sequence: u64,
+}
+
+/// Looks at every rank of the node.
+pub(super) fn of_node(board: &Board) -> Vec<Look> {
+    board.slots.iter().filter(|slot| slot.phase() != Phase::Free).map(of).collect()
+}
+
+/// A statement is written quickly: how often to look again at one that is being written.
+const ROUNDS: usize = 20;
+const ROUND: Duration = Duration::from_micros(200);
+
+fn of(slot: &Slot) -> Look {
+    let mut look = one_look(slot);
+    for _ in 0..ROUNDS {
+        if look.is_some() {
+            break;
+        }
+        thread::sleep(ROUND);
+        look = one_look(slot);
+    }
+    let sequence = slot.lane.sequence();
+    look.unwrap_or(Look { rank: slot.world_rank(), seen: Seen::Moving, sequence })
+}
+
+/// One look, or `None` where the slot changed meanwhile.
+fn one_look(slot: &Slot) -> Option<Look> {
+    let sequence = slot.lane.sequence();
+    let last = || statement_of(slot).map(Box::new);
+    let seen = match (slot.phase(), slot.process().state()) {
+        (Phase::Finalized, _) => Seen::Finalized,
+        (_, ProcessState::Gone) => {
+            let how = format!("its process {} does not exist any more", slot.process().id);
+            Seen::Gone { how, last: last() }
+        }
+        (_, ProcessState::Stopped) => Seen::Stopped(last()),
+        _ if slot.stated() == Some(sequence) => {
+            let statement = statement_of(slot)?;
+            if statement.sequence != sequence || !slot.lane.is_still_at(sequence) {
+                return None;
+            }
+            Seen::Still(Box::new(statement))
+        }
+        _ => Seen::Moving,
+    };
+    Some(Look { rank: slot.world_rank(), seen, sequence })
+}
+
+fn statement_of(slot: &Slot) -> Option<Statement> {
+    slot.stated()?;
+    decode(&slot.statement.read()?)
+}
