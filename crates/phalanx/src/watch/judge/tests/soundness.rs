@@ -162,6 +162,20 @@ fn members_of_which_nothing_is_known_are_not_missing() {
 }
 
 #[test]
+fn collectives_on_a_communicator_that_was_given_away_may_go_on() {
+    let on_rows = |from| CallFacts { comm: ROWS, ..recv(from, 1, 4) };
+    let job = || {
+        Job::new(3)
+            .comm(ROWS, "rows", &[1, 2])
+            .inside(0, barrier(1, 3))
+            .inside(1, on_rows(1))
+            .inside(2, on_rows(0))
+    };
+    job().is_deadlock(&[0, 1, 2], &["receive cycle"]);
+    job().with(0, |it| it.comms[0].foreign = true).is_deadlock(&[1, 2], &["receive cycle"]);
+}
+
+#[test]
 fn a_message_of_a_rank_that_has_finalized_may_be_on_its_way() {
     nothing_is_proved(Job::new(2).inside(0, recv(1, 8, 12)).seen(1, |_| Seen::Finalized));
     let job =
