@@ -25,7 +25,7 @@ pub(crate) use lane::{
 pub(crate) use pending::{
     NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,
 };
-pub(crate) use told::{is_told, take_told, tell};
+pub(crate) use told::{is_told, take_told, tell, was_told};
 
 /// An operation of this library and the MPI function behind it.
 #[derive(Debug)]

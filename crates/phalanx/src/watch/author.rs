@@ -12,24 +12,13 @@ use crate::{host, raw};
 pub(super) struct Author {
     pub rank: u32,
     pub host: String,
-    /// Threads of the process when the watch began: the program's first one, ours, and what the MPI
-    /// library has started.
-    threads_at_start: usize,
     /// How many looks had found nothing when the last statement was written.
     looks: u64,
 }
 
 impl Author {
     pub fn new(rank: usize) -> Self {
-        let threads_at_start = host::threads();
-        Author { rank: rank as u32, host: host::name(), threads_at_start, looks: 0 }
-    }
-
-    /// Whether other threads than the first may make MPI calls.
-    fn several_threads(&self) -> bool {
-        record::lanes().len() > 1
-            || raw::state::level() >= raw::state::Threading::Serialized
-                && (self.threads_at_start == 0 || host::threads() > self.threads_at_start)
+        Author { rank: rank as u32, host: host::name(), looks: 0 }
     }
 
     /// The statement about the state with this sequence number, or `None` if the rank moves on
@@ -63,7 +52,8 @@ impl Author {
             comms: record::known_comms().iter().map(|comm| comm_facts(comm)).collect(),
             history: lane.history(sequence).iter().map(facts).collect(),
             failure: None,
-            threads: self.several_threads(),
+            threads: record::lanes().len() > 1
+                || raw::state::level() >= raw::state::Threading::Serialized,
             complete: !record::overflowed() && is_marked,
         };
         lane.is_still_at(sequence).then_some(statement)

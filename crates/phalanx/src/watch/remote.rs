@@ -21,7 +21,7 @@ use super::census::{self, Look};
 use super::inspector::tell;
 use super::settings::Settings;
 use super::statement::Seen;
-use crate::board::{Board, board};
+use crate::board::{Board, Slot, board};
 use crate::host;
 
 /// Where the watch of a rank can be reached.
@@ -151,10 +151,7 @@ fn serve(mut stream: TcpStream, word: u128, board: &Board) -> io::Result<()> {
 }
 
 fn any_waits(board: &Board) -> bool {
-    board.slots.iter().any(|slot| {
-        let sequence = slot.lane.sequence();
-        sequence % 2 == 1 && slot.stated() == Some(sequence)
-    })
+    board.slots.iter().any(Slot::waits)
 }
 
 fn set_patience(stream: &TcpStream) -> io::Result<()> {
