@@ -5,12 +5,16 @@ use phalanx::prelude::*;
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
+    let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    let halo = ring.halo::<u8>(&[4], &[1])?;
     if world.rank() == 0 {
         let here = |line: u32| println!("lost: {}:{line}:", file!());
         here(line!() + 1);
         drop(world.irecv_into(vec![0; 4], from(1).tag(77))?);
         here(line!() + 1);
         drop(world.irecv::<Vec<u8>>(from(1).tag(77))?);
+        here(line!() + 1); // with a neighbour that has not started it
+        drop(halo.start(vec![1; 6])?);
         // These complete after they were dropped, and are nobody's concern.
         drop(world.isend(vec![1; 100_000], 1)?);
         drop(world.irecv_into(vec![0; 4], from(1).tag(1))?);
