@@ -446,6 +446,7 @@ impl Halves {
         };
         record::mark(halves.sending);
         record::mark(halves.receiving);
+        record::marked();
         halves
     }
 }

@@ -144,6 +144,7 @@ pub(crate) fn wait(call: &Call<'_>, request: &mut Live) -> Result<RawStatus> {
     let mut outcome = SUCCESS;
     let passed = gate_as(call, wait_for_all, || {
         record::mark(request.place);
+        record::marked();
         outcome = complete_one(&mut request.raw, &mut status);
         outcome
     });
@@ -248,6 +249,7 @@ fn complete(
         for request in requests.iter() {
             record::mark(request.place);
         }
+        record::marked();
         let mut status = empty_status();
         for (index, request) in requests.iter_mut().enumerate() {
             let code = complete_one(&mut request.raw, &mut status);
@@ -279,6 +281,7 @@ pub(crate) fn wait_any<'a>(
         for request in requests.iter() {
             record::mark(request.place);
         }
+        record::marked();
         if policy() == Policy::Library {
             // SAFETY: the array has `count` entries, the results are writable.
             code = unsafe { ffi::MPI_Waitany(count, raw.as_mut_ptr(), &mut index, &mut status) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bincode::config;
 
 use super::statement::{Activity, CallFacts, CommFacts, Party, RequestFacts, Statement, Traffic};
-use crate::record::{self, CommRecord, Counts, FREE, Lane, Noted, Peer};
+use crate::record::{self, CommRecord, Counts, FREE, Kind, Lane, Noted, Peer};
 use crate::{host, raw};
 
 /// What does not change while a rank runs.
@@ -43,6 +43,10 @@ impl Author {
             (None, Some(at)) if polls => Activity::Polling { looks, at: facts(&at) },
             _ => Activity::Outside,
         };
+        let waits_for_requests =
+            |call: &Noted| matches!(call.what.kind, Kind::WaitAll | Kind::WaitAny);
+        let is_marked = !lane.current(sequence).is_some_and(|it| waits_for_requests(&it))
+            || lane.is_marked(sequence);
         let mut requests = Vec::new();
         record::for_each(|noted, waited_by| {
             let waited = waited_by == sequence && sequence % 2 == 1;
@@ -60,7 +64,7 @@ impl Author {
             history: lane.history(sequence).iter().map(facts).collect(),
             failure: None,
             threads: self.several_threads(),
-            complete: !record::overflowed(),
+            complete: !record::overflowed() && is_marked,
         };
         lane.is_still_at(sequence).then_some(statement)
     }
