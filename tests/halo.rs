@@ -332,7 +332,7 @@ fn strict_an_exchange_that_is_given_up_goes_on_for_the_others(world: Comm) -> ph
     given_up(&world)
 }
 
-#[phalanx::test(ranks = [2, 3, 4], strict, timeout = "120s")]
+#[phalanx::test(ranks = [2, 3], strict, timeout = "120s")]
 fn strict_an_exchange_that_not_all_start_is_a_deadlock_and_an_error(
     world: Comm,
 ) -> phalanx::Result<()> {
