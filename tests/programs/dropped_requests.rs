@@ -18,7 +18,8 @@ fn main(world: Comm) -> phalanx::Result<()> {
         // These complete after they were dropped, and are nobody's concern.
         drop(world.isend(vec![1; 100_000], 1)?);
         drop(world.irecv_into(vec![0; 4], from(1).tag(1))?);
-        // This one is leaked: it cannot be known.
+        // This one is leaked: the record still knows it.
+        here(line!() + 1);
         std::mem::forget(world.irecv_into(vec![0; 4], from(1).tag(78))?);
     } else {
         assert_eq!(world.recv::<Vec<i32>>(0)?, vec![1; 100_000]);

@@ -429,10 +429,10 @@ impl<T: Element> Halo<T> {
         // From here on the array is used through this address alone.
         let start = array.as_mut_ptr();
         self.cart.scope_at(true, location, |scope| {
+            scope.reserve(self.receives.len() + self.sends.len());
             // SAFETY: the array is borrowed exclusively until the scope has completed all messages, and
             // `work` sees no cell that one of them writes.
             unsafe {
-                scope.reserve(self.receives.len() + self.sends.len());
                 self.begin(&call, start, tag, |call, part, envelope| {
                     match part {
                         Part::Receive(view) => scope.start_receive(call, view, envelope)?,
