@@ -207,7 +207,7 @@ fn busy_hosts_are_no_deadlock() {
 #[test]
 fn hosts_whose_watches_do_not_talk_find_each_other_s_files() {
     let folder = Folder::new();
-    // With the longer time a host leaves its files more rarely than the other one looks twice.
+    // With the longer time a host writes its files more rarely than the other one looks twice.
     for after in ["700ms", "8s"] {
         let plan = Plan {
             environment: &[
@@ -221,6 +221,8 @@ fn hosts_whose_watches_do_not_talk_find_each_other_s_files() {
         ended
             .ends_with(DEADLOCK)
             .says_once("phalanx: deadlock (proved): ranks 0-3 of 4 wait for each other");
+        let left: Vec<_> = fs::read_dir(&folder.0).expect("the folder").collect();
+        assert!(left.is_empty(), "{left:?} of:\n{}", ended.text());
         println!("proved after {:?}", ended.took);
     }
 }
