@@ -1,4 +1,5 @@
-//! Programs that wait in the way that the argument names: for ever, or for a while. `watch.rs` starts it.
+//! Programs that wait in the way that the argument names: for ever, or for a while. `watch.rs` and
+//! `hosts.rs` start it.
 
 use std::env;
 use std::process::{self, ExitCode};
@@ -19,8 +20,17 @@ fn main() -> ExitCode {
         "busy" => busy(&world, Duration::from_secs_f64(seconds)),
         "lost" => lost(&world),
         "left-behind" => left_behind(&world),
+        "nodes" => nodes(&world),
         other => panic!("there is no mode {other}"),
     })
+}
+
+/// Who shares memory with whom.
+fn nodes(world: &Comm) -> phalanx::Result<()> {
+    let node = world.split_by_node()?;
+    let host = phalanx::processor_name()?;
+    println!("rank {} is {} of {} on {host}", world.rank(), node.rank(), node.size());
+    node.free()
 }
 
 /// Everybody receives before it sends.

@@ -48,14 +48,20 @@ impl Inspector {
         if others_first && !others_may {
             return;
         }
-        let first = self.census();
+        let first = self.census(Remote::census);
+        if let Some(remote) = &self.remote {
+            remote.end_of_first_census();
+        }
         let conclusion = judge(&seen(&first));
         let proved = conclusion.verdict == Verdict::Deadlock;
         if !proved && still_for < self.settings.warn_after {
             return;
         }
         thread::sleep(tick(self.settings).min(CONFIRM));
-        let second = self.census();
+        let lane = &self.board.mine().lane;
+        let is_moot =
+            || !lane.is_still_at(mine.sequence) || self.board.header.ending.load(Acquire) != 0;
+        let second = self.census(|remote| remote.census_again(is_moot));
         let confirmed = judge(&seen(&second));
         if confirmed.verdict != conclusion.verdict || confirmed.stuck != conclusion.stuck {
             return;
@@ -95,14 +101,14 @@ impl Inspector {
     }
 
     /// Every rank of the world.
-    fn census(&self) -> Vec<Look> {
+    fn census(&self, of_others: impl Fn(&Remote) -> Vec<Look>) -> Vec<Look> {
         let nothing = |rank| Look {
             rank,
             seen: Seen::Unknown { why: "it has no place on the board of its node".to_owned() },
             sequence: 0,
         };
         let mut looks: Vec<Look> = (0..self.size).map(nothing).collect();
-        let remote = self.remote.as_ref().map(Remote::census).unwrap_or_default();
+        let remote = self.remote.as_ref().map(of_others).unwrap_or_default();
         for look in census::of_node(self.board).into_iter().chain(remote) {
             let rank = look.rank;
             if let Some(place) = looks.get_mut(rank) {

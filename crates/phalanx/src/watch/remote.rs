@@ -5,14 +5,17 @@
 //! and answers. Where no process of a node can be reached, its ranks are looked for in files: each node
 //! that misses another one leaves a file for each of its ranks in a folder that all may see.
 
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bincode::config;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,7 @@ use super::census::{self, Look};
 use super::inspector::tell;
 use super::settings::Settings;
 use super::statement::Seen;
+use super::tick;
 use crate::board::{Board, Slot, board};
 use crate::host;
 
@@ -222,7 +226,8 @@ impl Remote {
                 Ok(answer) => matches!(answer, Answer::Waits(true)),
                 Err(_) => {
                     missed = true;
-                    processes.iter().any(|(rank, _)| self.files.waits(*rank))
+                    // All of them are looked at: which files there were counts when they go.
+                    processes.iter().filter(|(rank, _)| self.files.waits(*rank)).count() > 0
                 }
             }
         });
@@ -235,6 +240,36 @@ impl Remote {
 
     /// The ranks of all other nodes.
     pub fn census(&self) -> Vec<Look> {
+        self.census_by(|rank| self.files.look(rank))
+    }
+
+    /// The first look at all ranks is over: what [`census_again`](Self::census_again) sees is newer.
+    pub fn end_of_first_census(&self) {
+        self.files.mark();
+    }
+
+    /// The ranks of all other nodes, later. A node that can only be seen in files is waited for, until
+    /// it has looked again or `is_moot` says that it does not matter any more.
+    pub fn census_again(&self, is_moot: impl Fn() -> bool) -> Vec<Look> {
+        let start = Instant::now();
+        self.census_by(|rank| {
+            loop {
+                let patience = match self.files.look_after_mark(rank) {
+                    Newer::Look(look) => return Some(look),
+                    Newer::NotYet => self.files.looks_again,
+                    Newer::None => self.files.begins,
+                };
+                if start.elapsed() > patience || is_moot() {
+                    return None;
+                }
+                // The other node may wait for news of this one in the same way.
+                self.files.write();
+                thread::sleep(ROUND);
+            }
+        })
+    }
+
+    fn census_by(&self, from_file: impl Fn(usize) -> Option<Look>) -> Vec<Look> {
         let mut looks = Vec::new();
         let mut missed = false;
         for (_, processes) in &self.nodes {
@@ -250,9 +285,7 @@ impl Remote {
                 Err(error) => {
                     missed = true;
                     for (rank, _) in processes {
-                        looks.push(
-                            self.files.read(*rank).unwrap_or_else(|| unreachable(*rank, &error)),
-                        );
+                        looks.push(from_file(*rank).unwrap_or_else(|| unreachable(*rank, &error)));
                     }
                 }
             }
@@ -279,8 +312,10 @@ impl Remote {
 
     pub fn end(&self, report: &str, code: i32) {
         for (_, processes) in &self.nodes {
-            // The launcher ends those that are not told.
-            let _ = self.ask(processes, &Question::End(report.to_owned(), code));
+            if self.ask(processes, &Question::End(report.to_owned(), code)).is_err() {
+                // The launcher ends those that are not told, and leaves them no time to clean up.
+                processes.iter().for_each(|(rank, _)| self.files.remove_of(*rank));
+            }
         }
     }
 
@@ -318,21 +353,67 @@ fn unreachable(rank: usize, error: &io::Error) -> Look {
     Look { rank, seen: Seen::Unknown { why }, sequence: 0 }
 }
 
+/// How often a file is looked at that should become newer.
+const ROUND: Duration = Duration::from_millis(200);
+/// How long another node may take to look again, beside its ticks: it asks in vain before it writes.
+const LOOKS_AGAIN: Duration = Duration::from_secs(10);
+/// How much longer than two of its ticks a node may take to write its first files.
+const BEGINS: Duration = Duration::from_secs(1);
+/// How long a node whose files have gone is taken for one that ends, with the job or by itself.
+const ENDS: Duration = Duration::from_secs(10);
+
 /// Files in a folder that all nodes may see, one for each rank.
 struct Files {
     directory: PathBuf,
     word: u128,
+    /// Who writes: the processes of a node may write the same files.
+    writer: u64,
     round: AtomicU64,
-    seen: std::sync::Mutex<std::collections::HashMap<usize, u64>>,
+    /// How long to wait for a node to write its files again, or at all.
+    looks_again: Duration,
+    begins: Duration,
+    known: Mutex<HashMap<usize, Known>>,
 }
 
-/// What a file holds: a number that grows each time it is written, and the look.
-type Record = (u64, u64, Seen);
+/// What a file holds: who wrote it and how often it had, and the look.
+type Record = (Stamp, u64, Seen);
+type Stamp = (u64, u64);
+
+/// What is known of the file of a rank.
+#[derive(Default)]
+struct Known {
+    /// What it was at the end of the first census.
+    marked: Stamp,
+    /// The first stamp of each writer after that.
+    newer: HashMap<u64, u64>,
+    gone: Option<Instant>,
+}
+
+impl Known {
+    fn ends(&self) -> bool {
+        self.gone.is_some_and(|since| since.elapsed() < ENDS)
+    }
+}
+
+/// A look that is no older than a mark.
+enum Newer {
+    Look(Look),
+    NotYet,
+    None,
+}
 
 impl Files {
     fn new(settings: &Settings, word: u128) -> Self {
         let directory = settings.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-        Files { directory, word, round: AtomicU64::new(0), seen: std::sync::Mutex::default() }
+        Files {
+            directory,
+            word,
+            writer: RandomState::new().build_hasher().finish(),
+            round: AtomicU64::new(0),
+            looks_again: tick(settings) * 4 + LOOKS_AGAIN,
+            begins: tick(settings) * 2 + BEGINS,
+            known: Mutex::default(),
+        }
     }
 
     fn path(&self, rank: usize) -> PathBuf {
@@ -344,9 +425,12 @@ impl Files {
     /// Leaves a file for each rank of this node.
     fn write(&self) {
         let Some(board) = board() else { return };
+        if self.known().values().any(Known::ends) {
+            return;
+        }
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         for look in census::of_node(board) {
-            let record: Record = (round, look.sequence, look.seen);
+            let record: Record = ((self.writer, round), look.sequence, look.seen);
             let Ok(bytes) = bincode::serde::encode_to_vec(&record, config::standard()) else {
                 continue;
             };
@@ -361,7 +445,7 @@ impl Files {
 
     /// Whether a rank of another node waits, by what that node left.
     fn waits(&self, rank: usize) -> bool {
-        self.record(rank).is_some_and(|(_, sequence, _)| sequence % 2 == 1)
+        self.look(rank).is_some_and(|look| look.sequence % 2 == 1)
     }
 
     fn record(&self, rank: usize) -> Option<Record> {
@@ -370,13 +454,53 @@ impl Files {
         bincode::serde::decode_from_slice(&bytes, config).ok().map(|(record, _)| record)
     }
 
-    /// What another node left of a rank, if it is newer than what was read before: an old file would
-    /// be no second look.
-    fn read(&self, rank: usize) -> Option<Look> {
-        let (round, sequence, seen) = self.record(rank)?;
-        let mut known = self.seen.lock().ok()?;
-        let last = known.insert(rank, round).unwrap_or(0);
-        (round > last).then_some(Look { rank, seen, sequence })
+    fn known(&self) -> MutexGuard<'_, HashMap<usize, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What another node left of a rank, however old.
+    fn look(&self, rank: usize) -> Option<Look> {
+        match self.record(rank) {
+            Some((_, sequence, seen)) => {
+                self.known().entry(rank).or_default().gone = None;
+                Some(Look { rank, seen, sequence })
+            }
+            None => self.ends(rank),
+        }
+    }
+
+    /// A node takes its files back when it ends: for a while that is no reason for a word.
+    fn ends(&self, rank: usize) -> Option<Look> {
+        let mut known = self.known();
+        let known = known.get_mut(&rank)?;
+        known.gone.get_or_insert_with(Instant::now);
+        known.ends().then_some(Look { rank, seen: Seen::Moving, sequence: 0 })
+    }
+
+    /// Remembers how the files are.
+    fn mark(&self) {
+        for (rank, known) in self.known().iter_mut() {
+            known.marked = self.record(*rank).map_or((0, 0), |(stamp, ..)| stamp);
+            known.newer.clear();
+        }
+    }
+
+    /// What another node left of a rank, if it looked at it after the mark. A file that was written
+    /// after the mark may hold an older look; the next one of the same writer does not.
+    fn look_after_mark(&self, rank: usize) -> Newer {
+        let Some(((writer, round), sequence, seen)) = self.record(rank) else {
+            return self.ends(rank).map_or(Newer::None, Newer::Look);
+        };
+        let mut known = self.known();
+        // A file that was not there at the first look agrees with nothing; next time it will.
+        let Some(known) = known.get_mut(&rank) else {
+            known.insert(rank, Known::default());
+            return Newer::Look(Look { rank, seen: Seen::Moving, sequence });
+        };
+        if (writer, round) == known.marked || *known.newer.entry(writer).or_insert(round) == round {
+            return Newer::NotYet;
+        }
+        Newer::Look(Look { rank, seen, sequence })
     }
 }
 
@@ -393,10 +517,14 @@ impl Files {
             && let Some(board) = board()
         {
             for slot in board.slots {
-                // Who left it removes it; it may be gone already.
-                let _ = fs::remove_file(self.path(slot.world_rank()));
+                self.remove_of(slot.world_rank());
             }
         }
+    }
+
+    fn remove_of(&self, rank: usize) {
+        // It may be gone already, or was never there.
+        let _ = fs::remove_file(self.path(rank));
     }
 }
 
