@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use phalanx::prelude::*;
-use phalanx::{Cart, Corners, Halo, dims_create};
+use phalanx::{Cart, Corners, Halo, HaloExchange, Interior, dims_create};
 
 /// Numbers that look random and are the same on all ranks.
 struct Random(u64);
@@ -108,6 +108,13 @@ fn fluid(number: usize) -> Fluid {
     Fluid { pressure: number as f64, velocity: [1.0, -0.5, number as f32], kind: 7 }
 }
 
+#[derive(Clone, Copy)]
+enum Form {
+    Exchange,
+    While,
+    Start,
+}
+
 fn check<T>(world: &Comm, seed: u64, make: impl Fn(usize) -> T) -> phalanx::Result<()>
 where
     T: Element + PartialEq + Debug,
@@ -119,7 +126,7 @@ where
     let everywhere = cells(&interior, &case.widths);
     assert_eq!(everywhere.len(), halo.len());
     let untouched = make(60_000);
-    for overlap in [false, true] {
+    for form in [Form::Exchange, Form::While, Form::Start] {
         let mut array = vec![untouched; halo.len()];
         for (index, cell) in everywhere.iter().enumerate() {
             assert_eq!(halo.index(cell), index);
@@ -127,17 +134,24 @@ where
                 array[index] = make(case.global(&cart, cell).expect("the interior exists"));
             }
         }
-        if overlap {
-            let before = array.clone();
-            halo.exchange_while(&mut array, |view| {
-                assert_eq!(view.shape(), interior);
-                for cell in everywhere.iter().filter(|cell| outside(cell, &interior) == 0) {
-                    let inside: Vec<usize> = cell.iter().map(|&at| at as usize).collect();
-                    assert_eq!(view.get(&inside), before[halo.index(cell)]);
-                }
-            })?;
-        } else {
-            halo.exchange(&mut array)?;
+        let before = array.clone();
+        let work = |view: &Interior<'_, T>| {
+            assert_eq!(view.shape(), interior);
+            for cell in everywhere.iter().filter(|cell| outside(cell, &interior) == 0) {
+                let inside: Vec<usize> = cell.iter().map(|&at| at as usize).collect();
+                assert_eq!(view.get(&inside), before[halo.index(cell)]);
+            }
+        };
+        match form {
+            Form::Exchange => halo.exchange(&mut array)?,
+            Form::While => halo.exchange_while(&mut array, work)?,
+            Form::Start => {
+                let address = array.as_ptr();
+                let exchange = halo.start(array)?;
+                work(&exchange.interior());
+                array = exchange.finish()?;
+                assert_eq!(array.as_ptr(), address, "nothing was copied");
+            }
         }
         for (index, cell) in everywhere.iter().enumerate() {
             let reached = match outside(cell, &interior) {
@@ -203,6 +217,149 @@ fn two_halos_and_messages_of_the_program_do_not_meet(world: Comm) -> phalanx::Re
         sending.wait()?;
     }
     drop((narrow, wide));
+    ring.free()
+}
+
+#[phalanx::test(ranks = [1, 2, 3, 4, 6], strict, timeout = "180s")]
+fn strict_ghost_cells_are_what_the_neighbours_have(world: Comm) -> phalanx::Result<()> {
+    for seed in 0..8 {
+        check(&world, seed, fluid)?;
+    }
+    Ok(())
+}
+
+/// The work of another function: the sum over the interior of a row of cells.
+fn sum(exchange: &HaloExchange<'_, u64>) -> u64 {
+    exchange.interior().row(&[]).iter().sum()
+}
+
+/// Two arrays of one halo and one of another, finished in an order of each rank's own.
+fn several_in_flight(world: &Comm, periodic: bool, length: usize) -> phalanx::Result<()> {
+    let line = world.cart(&[0], &[periodic])?.expect("every rank fits");
+    let (halo, wide) = (line.halo::<u64>(&[length], &[1])?, line.halo::<u64>(&[length], &[3])?);
+    let (left, right) = line.shift(0, 1)?;
+    const OUTSIDE: u64 = 1 << 40;
+    let fill = |halo: &Halo<u64>, number: u64| {
+        let mut cells = vec![OUTSIDE; halo.len()];
+        let first = halo.index(&[0]);
+        cells[first..first + length].fill(number);
+        cells
+    };
+    for round in 0..20 {
+        let number = |rank: usize, array: u64| 100 * round + 10 * rank as u64 + array;
+        let mine = |array| number(line.rank(), array);
+        let mut flights = Vec::new();
+        for (array, halo) in [(0, &halo), (1, &halo), (2, &wide)] {
+            flights.push((array, halo, halo.start(fill(halo, mine(array)))?));
+        }
+        let own = flights.len();
+        flights.rotate_left((line.rank() + round as usize) % own);
+        if line.rank() % 2 == 1 {
+            flights.swap(0, 1);
+        }
+        for (array, halo, mut exchange) in flights {
+            assert_eq!(sum(&exchange), mine(array) * length as u64);
+            while array == 1 && !exchange.test()? {
+                assert_eq!(sum(&exchange), mine(array) * length as u64);
+            }
+            let cells = exchange.finish()?;
+            let expected = |rank: Option<usize>| rank.map_or(OUTSIDE, |rank| number(rank, array));
+            assert_eq!(cells[halo.index(&[-1])], expected(left));
+            assert_eq!(cells[halo.index(&[length as isize])], expected(right));
+            assert_eq!(cells[halo.index(&[0])], mine(array));
+        }
+    }
+    drop((halo, wide));
+    line.free()
+}
+
+#[phalanx::test(ranks = [1, 2, 3, 4, 6], timeout = "120s")]
+fn several_started_exchanges_do_not_meet(world: Comm) -> phalanx::Result<()> {
+    for periodic in [false, true] {
+        several_in_flight(&world, periodic, 5)?;
+    }
+    Ok(())
+}
+
+#[phalanx::test(ranks = [1, 2, 3, 4], strict, timeout = "120s")]
+fn strict_several_started_exchanges_do_not_meet(world: Comm) -> phalanx::Result<()> {
+    for periodic in [false, true] {
+        several_in_flight(&world, periodic, 5)?;
+    }
+    Ok(())
+}
+
+/// The even ranks give up exchanges of large and small faces: the first goes on, the second is forgotten,
+/// and the neighbours and the next exchange see nothing of it.
+fn given_up(world: &Comm) -> phalanx::Result<()> {
+    let ring = world.cart(&[0, 1], &[true, false])?.expect("every rank fits");
+    let n = ring.size();
+    let (north, south) = ((ring.rank() + n - 1) % n, (ring.rank() + 1) % n);
+    for width in [3, 50_000] {
+        for round in 0..10 {
+            let halo = ring.halo::<usize>(&[2, width], &[1, 0])?;
+            let block = |by| vec![ring.rank() + by; halo.len()];
+            let check = |cells: Vec<usize>, by| {
+                assert_eq!(cells[halo.index(&[-1, 1])], north + by);
+                assert_eq!(cells[halo.index(&[2, width as isize - 1])], south + by);
+            };
+            for by in [round, round + 100] {
+                let exchange = halo.start(block(by))?;
+                match (ring.rank() % 2, by < 100) {
+                    (0, true) => drop(exchange),
+                    (0, false) => std::mem::forget(exchange),
+                    _ => check(exchange.finish()?, by),
+                }
+            }
+            check(halo.start(block(200))?.finish()?, 200);
+            let mut last = block(300);
+            halo.exchange(&mut last)?;
+            check(last, 300);
+            // The datatypes go while dropped exchanges may still use them.
+            drop(halo);
+        }
+    }
+    Ok(())
+}
+
+#[phalanx::test(ranks = [1, 2, 3, 4], timeout = "120s")]
+fn an_exchange_that_is_given_up_goes_on_for_the_others(world: Comm) -> phalanx::Result<()> {
+    given_up(&world)
+}
+
+#[phalanx::test(ranks = [1, 2, 3, 4], strict, timeout = "120s")]
+fn strict_an_exchange_that_is_given_up_goes_on_for_the_others(world: Comm) -> phalanx::Result<()> {
+    given_up(&world)
+}
+
+#[phalanx::test(ranks = [2, 3], strict, timeout = "120s")]
+fn strict_an_exchange_that_not_all_start_is_a_deadlock_and_an_error(
+    world: Comm,
+) -> phalanx::Result<()> {
+    let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    let halo = ring.halo::<u64>(&[3], &[1])?;
+    if ring.rank() == 0 {
+        // In its place the rank waits for something that nobody sends.
+        assert!(world.recv::<u64>(1).unwrap_err().is_deadlock());
+    } else {
+        let line = line!() + 1;
+        let error = halo.start(vec![1; 5])?.finish().unwrap_err();
+        assert!(error.is_deadlock(), "{error}");
+        assert_eq!((error.operation(), error.location().line()), ("wait_all", line));
+    }
+    Ok(())
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn an_array_of_another_shape_does_not_start(world: Comm) -> phalanx::Result<()> {
+    let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    let halo = ring.halo::<f64>(&[4], &[1])?;
+    let error = halo.start(vec![0.0; 4]).unwrap_err();
+    assert!(error.is_invalid_length(), "{error}");
+    assert_eq!(error.detail(), "the array has 4 cells, the block with its ghost cells [6]");
+    assert!(error.location().file().ends_with("halo.rs"), "{error}");
+    assert_eq!(halo.start(vec![1.0; 6])?.finish()?, [1.0; 6]);
+    drop(halo);
     ring.free()
 }
 

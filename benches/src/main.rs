@@ -7,6 +7,7 @@ mod measure;
 mod reference;
 mod row;
 mod rows;
+mod watch;
 
 use std::error::Error;
 use std::fs;
@@ -73,10 +74,13 @@ fn as_parent(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut rows = rows::on_one_core(&Effort::new(args.quick, &args.only));
     row::print(&rows);
     for ranks in [2, 4, 8] {
-        let more = run_job(&program, args, ranks)?;
+        let more = run_job(&program, args, ranks, "on")?;
         row::print(&more);
         rows.extend(more);
     }
+    let watched = watch::rows(&program, args)?;
+    row::print(&watched);
+    rows.extend(watched);
     println!("\n{}", row::summary(&rows));
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows)? + "\n";
@@ -97,11 +101,17 @@ fn headline(program: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 /// Runs this program as an MPI job, and reads the rows that its rank 0 leaves.
-fn run_job(program: &Path, args: &Args, ranks: usize) -> Result<Vec<Row>, Box<dyn Error>> {
+fn run_job(
+    program: &Path,
+    args: &Args,
+    ranks: usize,
+    watch: &str,
+) -> Result<Vec<Row>, Box<dyn Error>> {
     let file = Leftover(
         std::env::temp_dir().join(format!("phalanx-bench-{}-{ranks}", std::process::id())),
     );
     let mut job = Job::new(program).ranks(ranks).timeout(Duration::from_secs(1200));
+    job = job.env("PHALANX_WATCH", watch);
     job = job.arg("--rows").arg(&file.0).arg("--only").arg(&args.only);
     if args.quick {
         job = job.arg("--quick");

@@ -5,16 +5,21 @@ use phalanx::prelude::*;
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
+    let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    let halo = ring.halo::<u8>(&[4], &[1])?;
     if world.rank() == 0 {
         let here = |line: u32| println!("lost: {}:{line}:", file!());
         here(line!() + 1);
         drop(world.irecv_into(vec![0; 4], from(1).tag(77))?);
         here(line!() + 1);
         drop(world.irecv::<Vec<u8>>(from(1).tag(77))?);
+        here(line!() + 1); // with a neighbour that has not started it
+        drop(halo.start(vec![1; 6])?);
         // These complete after they were dropped, and are nobody's concern.
         drop(world.isend(vec![1; 100_000], 1)?);
         drop(world.irecv_into(vec![0; 4], from(1).tag(1))?);
-        // This one is leaked: it cannot be known.
+        // This one is leaked: the record still knows it.
+        here(line!() + 1);
         std::mem::forget(world.irecv_into(vec![0; 4], from(1).tag(78))?);
     } else {
         assert_eq!(world.recv::<Vec<i32>>(0)?, vec![1; 100_000]);

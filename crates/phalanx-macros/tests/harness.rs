@@ -42,6 +42,15 @@ mod meant {
     #[ignore = "hangs when it is started by another test"]
     fn to_time_out(world: Comm) {
         println!("hello from rank {}", world.rank());
+        // Outside MPI: nobody could say that it never ends.
+        while for_real() && world.rank() != 1 {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+
+    #[phalanx::test(ranks = 3, timeout = "6s")]
+    #[ignore = "hangs when it is started by another test"]
+    fn to_hang(world: Comm) {
         if for_real() && world.rank() != 1 {
             world.barrier().unwrap();
         }
@@ -200,6 +209,13 @@ fn a_time_out_names_the_ranks_that_were_running_and_leaves_none() {
     let report = report_of(test);
     assert_contains(&report, &["timed out after 3s: rank", "0", "2 still running", "hello from"]);
     assert_eq!(processes_of(test), []);
+}
+
+#[test]
+fn a_test_that_hangs_is_explained_before_its_time_is_over() {
+    let report = report_of("meant::to_hang::ranks_3");
+    let cause = "missing in a collective: rank 1 is not in barrier on `world` and can never come";
+    assert_contains(&report, &["deadlock (proved)", cause, "tests/harness.rs:"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::sync::atomic::{
     AtomicU32, AtomicU64, Ordering, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence,
 };
 
-use crate::host::{Process, process_space};
+use crate::host::{Process, ProcessState, process_space};
 use crate::record::Lane;
 
 /// Bytes of a statement or a report.
@@ -128,6 +128,15 @@ impl Slot {
         let visible = self.space.load(Relaxed) == process_space();
         let started = if visible { self.started.load(Relaxed) } else { 0 };
         Process { id: self.process.load(Relaxed), started }
+    }
+
+    /// Whether the rank is inside a call of which it has told, and its process can act.
+    pub fn waits(&self) -> bool {
+        let sequence = self.lane.sequence();
+        self.phase() == Phase::Running
+            && sequence % 2 == 1
+            && self.stated() == Some(sequence)
+            && matches!(self.process().state(), ProcessState::Alive | ProcessState::Unknown)
     }
 
     /// Publishes what the rank says of the state with this sequence number.

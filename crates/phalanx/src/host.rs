@@ -1,6 +1,7 @@
 //! What the operating system says of this machine and of the processes on it.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The cores that this process may run on, as bits.
@@ -88,7 +89,7 @@ pub(crate) struct Process {
 impl Process {
     pub fn this() -> Self {
         let id = std::process::id();
-        Process { id, started: stat(id).map_or(0, |(_, started)| started) }
+        Process { id, started: stat(id).ok().flatten().map_or(0, |(_, started)| started) }
     }
 
     pub fn state(self) -> ProcessState {
@@ -96,22 +97,30 @@ impl Process {
             return ProcessState::Unknown;
         }
         match stat(self.id) {
-            Some(('Z' | 'X' | 'x', _)) | None => ProcessState::Gone,
-            Some((_, started)) if started != self.started => ProcessState::Gone,
-            Some(('T' | 't', _)) => ProcessState::Stopped,
-            Some(_) => ProcessState::Alive,
+            Ok(Some(('Z' | 'X' | 'x', _))) => ProcessState::Gone,
+            Ok(Some((_, started))) if started != self.started => ProcessState::Gone,
+            Ok(Some(('T' | 't', _))) => ProcessState::Stopped,
+            Ok(Some(_)) => ProcessState::Alive,
+            Ok(None) => ProcessState::Unknown,
+            // No descriptor or no memory left says nothing of the other process.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => ProcessState::Gone,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => ProcessState::Gone,
+            Err(_) => ProcessState::Unknown,
         }
     }
 }
 
 /// State and start time of a process (proc(5), fields 3 and 22 of `stat`).
-fn stat(id: u32) -> Option<(char, u64)> {
-    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold anything.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((state, started))
+fn stat(id: u32) -> io::Result<Option<(char, u64)>> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let parse = || {
+        // The name of the program, in parentheses, may hold anything.
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let started = fields.nth(18)?.parse().ok()?;
+        Some((state, started))
+    };
+    Ok(parse())
 }
 
 /// A number for the set of processes that this one sees: two processes with different ones know each
@@ -119,11 +128,6 @@ fn stat(id: u32) -> Option<(char, u64)> {
 pub(crate) fn process_space() -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata("/proc/self/ns/pid").map_or(0, |it| it.ino())
-}
-
-/// How many threads this process has, or 0 where that is unknown.
-pub(crate) fn threads() -> usize {
-    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 #[cfg(test)]
@@ -143,7 +147,7 @@ mod tests {
         let mut child =
             std::process::Command::new("sleep").arg("30").spawn().expect("sleep starts");
         let id = child.id();
-        let process = Process { id, started: stat(id).expect("it is there").1 };
+        let process = Process { id, started: stat(id).ok().flatten().expect("it is there").1 };
         // SAFETY: a signal to a child of this test.
         unsafe { libc::kill(id as i32, libc::SIGSTOP) };
         let mut rounds = 0;

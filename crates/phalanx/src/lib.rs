@@ -44,7 +44,7 @@ pub use datatype::{
     derive,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use exchange::{Corners, Exchange, Halo, Interior};
+pub use exchange::{Corners, Exchange, Halo, HaloExchange, Interior};
 pub use object::{Bincode, Codec, plain};
 pub use op::{
     BitAnd, BitOr, BitXor, Custom, Integer, Locatable, Located, LogicalAnd, LogicalOr, LogicalXor,

@@ -162,9 +162,19 @@ fn start(level: Threading, location: &'static Location<'static>) -> Result<Sessi
 
 /// How much is watched must be the same on all ranks: what strict mode sends, others must receive.
 fn agree_on_watch(call: &Call<'_>, world: phalanx_sys::MPI_Comm) -> Result<()> {
-    let settings =
-        watch::settings().map_err(|detail| Error::new(ErrorKind::Unsupported, call, detail))?;
-    watch::agree_on(raw::comm::largest(call, world, settings.wanted as u64)?);
+    /// More than any mode: a rank whose settings make no sense. All ranks hear of it, and none waits.
+    const INVALID: u64 = 100;
+    let settings = watch::settings();
+    let mine = settings.as_ref().map_or(INVALID, |settings| settings.wanted as u64);
+    let agreed = raw::comm::largest(call, world, mine)?;
+    if let Err(detail) = settings {
+        return Err(Error::new(ErrorKind::Unsupported, call, detail));
+    }
+    if agreed == INVALID {
+        let detail = "another rank was started with settings of the watch that make no sense";
+        return Err(Error::new(ErrorKind::Unsupported, call, detail));
+    }
+    watch::agree_on(agreed);
     if watch::mode() == watch::Mode::Strict {
         raw::strict::turn_on();
     }

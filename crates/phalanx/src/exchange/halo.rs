@@ -11,9 +11,13 @@
 //! that they are sent in: messages of one pair with one tag do not overtake each other (MPI-4.1, section
 //! 3.5).
 
+mod flight;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+
+pub use flight::HaloExchange;
 
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,7 +25,6 @@ use crate::raw::datatype::{self, Datatype};
 use crate::raw::p2p::{Envelope, Mode};
 use crate::raw::{View, ViewMut};
 use crate::record::{Call, HALO, Peer, name_of};
-use crate::request::Scope;
 use crate::topology::{Cart, digest};
 
 /// Whether the ghost cells at the corners (in three dimensions: and at the edges) are filled.
@@ -421,26 +424,27 @@ impl<T: Element> Halo<T> {
         work: impl FnOnce(&Interior<'_, T>) -> R,
     ) -> Result<R> {
         let call = self.cart.private_call(&HALO, location);
-        if array.len() != self.len() {
-            let (given, shape) = (array.len(), &self.shape);
-            let detail =
-                format!("the array has {given} cells, the block with its ghost cells {shape:?}");
-            return Err(Error::new(ErrorKind::InvalidLength, &call, detail));
-        }
+        self.check_array(&call, array.len())?;
         let tag = self.cart.next_collective_tag();
         // From here on the array is used through this address alone.
         let start = array.as_mut_ptr();
         self.cart.scope_at(true, location, |scope| {
+            scope.reserve(self.receives.len() + self.sends.len());
             // SAFETY: the array is borrowed exclusively until the scope has completed all messages, and
             // `work` sees no cell that one of them writes.
-            unsafe { self.begin(&call, scope, start, tag)? };
-            let interior = Interior {
-                start,
-                inner: &self.interior,
-                widths: &self.widths,
-                outer: &self.shape,
-                lifetime: PhantomData,
-            };
+            unsafe {
+                self.begin(&call, start, tag, |call, part, envelope| {
+                    match part {
+                        Part::Receive(view) => scope.start_receive(call, view, envelope)?,
+                        Part::Send(view) => {
+                            scope.start_send(call, Mode::Standard, view, envelope)?
+                        }
+                    };
+                    Ok(())
+                })?;
+            }
+            // SAFETY: as above.
+            let interior = unsafe { self.interior_of(start) };
             // The neighbours know nothing of a panic here: their messages are on the way, and are taken.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&interior)));
             Ok(outcome.unwrap_or_else(|panic| {
@@ -450,32 +454,61 @@ impl<T: Element> Halo<T> {
         })
     }
 
+    fn check_array(&self, call: &Call<'_>, given: usize) -> Result<()> {
+        if given == self.len() {
+            return Ok(());
+        }
+        let shape = &self.shape;
+        let detail =
+            format!("the array has {given} cells, the block with its ghost cells {shape:?}");
+        Err(Error::new(ErrorKind::InvalidLength, call, detail))
+    }
+
+    /// Gives all messages of an exchange to `start_one`, in the order in which they are to be started.
+    ///
     /// # Safety
-    /// `start` is the address of an array of this shape. Until the scope ends its interior does not
-    /// change, and nobody uses its ghost cells.
-    unsafe fn begin<'scope>(
+    /// `start` is the address of an array of this shape. For `'a` its interior does not change, and
+    /// nobody uses its ghost cells.
+    unsafe fn begin<'a>(
         &self,
         call: &Call<'_>,
-        scope: &'scope Scope<'scope, '_>,
         start: *mut T,
         tag: i32,
+        mut start_one: impl FnMut(&Call<'_>, Part<'a>, Envelope) -> Result<()>,
     ) -> Result<()> {
-        scope.reserve(self.receives.len() + self.sends.len());
         let envelope = |rank: usize| Envelope { rank: rank as i32, tag };
         for &Message { rank, part, bytes } in &self.receives {
             // SAFETY: the part lies within the array, and is ghost cells alone.
             let view = unsafe { ViewMut::new(start.cast(), 1, part.0, bytes, name_of::<T>) };
             let call = call.peer(Peer::From(rank)).tag(Some(tag));
-            scope.start_receive(&call, view, envelope(rank))?;
+            start_one(&call, Part::Receive(view), envelope(rank))?;
         }
         for &Message { rank, part, bytes } in &self.sends {
             // SAFETY: the part lies within the array, and is interior alone.
             let view = unsafe { View::new(start.cast(), 1, part.0, bytes, name_of::<T>) };
             let call = call.peer(Peer::To(rank)).tag(Some(tag));
-            scope.start_send(&call, Mode::Standard, view, envelope(rank))?;
+            start_one(&call, Part::Send(view), envelope(rank))?;
         }
         Ok(())
     }
+
+    /// # Safety
+    /// `start` is the address of an array of this shape, of which nobody writes the interior for `'a`.
+    unsafe fn interior_of<'a>(&'a self, start: *const T) -> Interior<'a, T> {
+        Interior {
+            start,
+            inner: &self.interior,
+            widths: &self.widths,
+            outer: &self.shape,
+            lifetime: PhantomData,
+        }
+    }
+}
+
+/// What one message of an exchange does with the array.
+enum Part<'a> {
+    Receive(ViewMut<'a>),
+    Send(View<'a>),
 }
 
 impl<T> fmt::Debug for Halo<T> {

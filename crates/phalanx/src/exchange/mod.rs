@@ -11,4 +11,4 @@ mod sparse;
 mod swap;
 
 pub use exchange::Exchange;
-pub use halo::{Corners, Halo, Interior};
+pub use halo::{Corners, Halo, HaloExchange, Interior};

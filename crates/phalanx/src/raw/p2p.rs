@@ -131,14 +131,24 @@ pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) ->
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     gate_as(call, mode.what(&view), || {
+        if mode == Mode::Buffered {
+            // SAFETY: as below.
+            let code = unsafe { ffi::MPI_Bsend(buffer, count, datatype, to.rank, to.tag, comm) };
+            // Where there was no room there is no message.
+            if code == SUCCESS {
+                count_sent(call, to);
+            }
+            return code;
+        }
         count_sent(call, to);
         // SAFETY: the view borrows `count` items of `datatype` until this function returns.
         unsafe {
             match mode {
                 Mode::Standard => ffi::MPI_Send(buffer, count, datatype, to.rank, to.tag, comm),
                 Mode::Synchronous => ffi::MPI_Ssend(buffer, count, datatype, to.rank, to.tag, comm),
-                Mode::Buffered => ffi::MPI_Bsend(buffer, count, datatype, to.rank, to.tag, comm),
-                Mode::Ready => ffi::MPI_Rsend(buffer, count, datatype, to.rank, to.tag, comm),
+                Mode::Ready | Mode::Buffered => {
+                    ffi::MPI_Rsend(buffer, count, datatype, to.rank, to.tag, comm)
+                }
             }
         }
     })
@@ -162,6 +172,14 @@ pub(super) fn send_view(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelop
     let (rank, tag) = (to.rank, to.tag);
     gate_as(call, mode.what(&view), || {
         strict::delay();
+        if mode == Mode::Buffered {
+            // SAFETY: as below. It completes without the receiver: there is nothing to wait for.
+            let code = unsafe { ffi::MPI_Bsend(buffer, count, datatype, rank, tag, comm) };
+            if code == SUCCESS {
+                count_sent(call, to);
+            }
+            return code;
+        }
         count_sent(call, to);
         let mut request = super::request::null().raw;
         // SAFETY: the view borrows `count` items of `datatype` until this function returns, and the
@@ -173,11 +191,9 @@ pub(super) fn send_view(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelop
                 Mode::Synchronous => {
                     ffi::MPI_Issend(buffer, count, datatype, rank, tag, comm, request)
                 }
-                // Completes without the receiver: there is nothing to wait for.
-                Mode::Buffered => {
-                    return ffi::MPI_Bsend(buffer, count, datatype, rank, tag, comm);
+                Mode::Ready | Mode::Buffered => {
+                    ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, request)
                 }
-                Mode::Ready => ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, request),
             }
         };
         if code != SUCCESS { code } else { poll(&mut request, ignore(), mode.kind()) }
@@ -446,6 +462,7 @@ impl Halves {
         };
         record::mark(halves.sending);
         record::mark(halves.receiving);
+        record::marked();
         halves
     }
 }
@@ -529,7 +546,7 @@ fn sendrecv_polled(
     let (mut receiving, mut sending) = (super::request::null().raw, super::request::null().raw);
     let mut status = RawStatus::empty();
     let pointer = &raw mut status.0;
-    let mut abandoned = false;
+    let (mut abandoned, mut came) = (false, false);
     let outcome = gate_as(call, both, || {
         let _halves = Halves::start(call, &sends, from, &receives);
         // SAFETY: both views are borrowed until this function returns, and both requests are
@@ -568,6 +585,7 @@ fn sendrecv_polled(
             abandoned = true;
             return received;
         }
+        came = received == SUCCESS;
         let sent = poll(&mut sending, ignore(), Kind::Send);
         abandoned = sent == ABANDONED;
         if received != SUCCESS { received } else { sent }
@@ -575,6 +593,10 @@ fn sendrecv_polled(
     if abandoned {
         // MPI may read it for ever.
         std::mem::forget(copy);
+    }
+    if came && outcome.is_err() {
+        // The error that is told is the one of the send.
+        let _ = received(&half(call, from), &status, recv.element, 0);
     }
     received_or_cut(&half(call, from), outcome, &status, recv.element, recv.bytes_in_all())?;
     Ok(status)

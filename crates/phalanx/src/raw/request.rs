@@ -9,7 +9,7 @@ use super::p2p::RawStatus;
 use super::wait::{Backoff, Policy, policy, poll};
 use super::{ABANDONED, SUCCESS, c_count, failure, gate, gate_as, look, strict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{self, Call, Kind, Name, What};
+use crate::record::{self, Call, Kind, Name, Noted, What};
 
 /// A request in flight, or the null request, and where the record knows it.
 #[derive(Clone, Copy)]
@@ -72,22 +72,35 @@ impl Live {
     #[cold]
     #[inline(never)]
     fn over_slowly(self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
-        let outcome = self.arrived(call, status, code);
-        record::finish(self.place);
+        let noted = record::pending(self.place);
+        if self.receives {
+            // It is open no more: others are asked for now.
+            record::finish(self.place);
+            return self.arrived(call, status, code, noted);
+        }
+        let mut outcome = Ok(());
         if strict::is_on() {
+            // An error of the library's may be what becomes of a disagreement.
+            let patient = code != SUCCESS;
+            gate(call, || {
+                outcome = strict::completed(call, self.place, patient);
+                SUCCESS
+            })?;
+            // The place may be another's as soon as it is given back.
             strict::forget(self.place);
         }
+        record::finish(self.place);
         outcome
     }
 
     /// Counts the message of a receive; in strict mode looks at what it holds.
-    fn arrived(&self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
-        if !self.receives {
-            // An error of the library's may be what becomes of a disagreement.
-            let patient = code != SUCCESS;
-            let checked = strict::is_on();
-            return if checked { strict::completed(call, self.place, patient) } else { Ok(()) };
-        }
+    fn arrived(
+        &self,
+        call: &Call<'_>,
+        status: &ffi::MPI_Status,
+        code: c_int,
+        noted: Option<Noted>,
+    ) -> Result<()> {
         if self.cancelled {
             let mut flag = 0;
             // SAFETY: the status is that of a completed request.
@@ -97,9 +110,8 @@ impl Live {
             }
         }
         if code == SUCCESS || super::is_truncation(code) {
-            let element =
-                record::pending(self.place).map_or(record::no_name as Name, |it| it.what.element);
-            let room = record::pending(self.place).map_or(0, |it| it.what.bytes as usize);
+            let element = noted.map_or(record::no_name as Name, |it| it.what.element);
+            let room = noted.map_or(0, |it| it.what.bytes as usize);
             return super::p2p::received(call, &RawStatus(*status), element, room);
         }
         Ok(())
@@ -144,6 +156,7 @@ pub(crate) fn wait(call: &Call<'_>, request: &mut Live) -> Result<RawStatus> {
     let mut outcome = SUCCESS;
     let passed = gate_as(call, wait_for_all, || {
         record::mark(request.place);
+        record::marked();
         outcome = complete_one(&mut request.raw, &mut status);
         outcome
     });
@@ -248,6 +261,7 @@ fn complete(
         for request in requests.iter() {
             record::mark(request.place);
         }
+        record::marked();
         let mut status = empty_status();
         for (index, request) in requests.iter_mut().enumerate() {
             let code = complete_one(&mut request.raw, &mut status);
@@ -279,6 +293,7 @@ pub(crate) fn wait_any<'a>(
         for request in requests.iter() {
             record::mark(request.place);
         }
+        record::marked();
         if policy() == Policy::Library {
             // SAFETY: the array has `count` entries, the results are writable.
             code = unsafe { ffi::MPI_Waitany(count, raw.as_mut_ptr(), &mut index, &mut status) };

@@ -47,6 +47,8 @@ impl Drop for Closed {
 }
 
 thread_local! {
+    /// Whether this thread holds the one permit of the level Serialized.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread runs the closure of a reduction.
     static CLOSED: Cell<bool> = const { Cell::new(false) };
     /// The thread that initialised MPI, whose calls every level allows.
@@ -59,7 +61,7 @@ pub(crate) fn set_running(level: Threading) {
     MAIN.set(true);
     OPEN.set(level <= Threading::Funneled);
     LEVEL.store(level as u8, Ordering::Relaxed);
-    if level == Threading::Multiple {
+    if level >= Threading::Serialized {
         record::share();
     }
     PHASE.store(RUNNING, Ordering::Release);
@@ -104,6 +106,7 @@ impl Drop for Permit {
     #[inline(always)]
     fn drop(&mut self) {
         if self.exclusive {
+            HOLDS.set(false);
             BUSY.store(false, Ordering::Release);
         }
     }
@@ -134,6 +137,10 @@ fn permit_slowly(call: &Call<'_>) -> Result<Permit> {
     match level() {
         Threading::Multiple => Ok(Permit { exclusive: false }),
         Threading::Serialized => {
+            // A call that is made of several.
+            if HOLDS.get() {
+                return Ok(Permit { exclusive: false });
+            }
             if BUSY.swap(true, Ordering::Acquire) {
                 refuse(
                     ErrorKind::Thread,
@@ -141,6 +148,7 @@ fn permit_slowly(call: &Call<'_>) -> Result<Permit> {
                      calls with a lock, or start with Threading::Multiple",
                 )
             } else {
+                HOLDS.set(true);
                 Ok(Permit { exclusive: true })
             }
         }

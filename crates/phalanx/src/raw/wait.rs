@@ -176,6 +176,8 @@ pub(crate) fn until<T>(
         if let Some(found) = look()? {
             return Ok(found);
         }
+        // Each look marks what it waits for.
+        record::marked();
         gate(call, || {
             unmatched::look();
             SUCCESS

@@ -150,6 +150,8 @@ pub(crate) struct Lane {
     /// How many looks have found nothing after the call with that sequence number.
     looks: AtomicU64,
     looks_after: AtomicU64,
+    /// The sequence number of the last call of which all requests that it waits for are marked.
+    marked: AtomicU64,
     /// What was looked at last.
     look: Entry,
     ring: [Entry; HISTORY],
@@ -161,6 +163,7 @@ impl Lane {
             sequence: AtomicU64::new(0),
             looks: AtomicU64::new(0),
             looks_after: AtomicU64::new(0),
+            marked: AtomicU64::new(0),
             look: Entry::new(),
             ring: [const { Entry::new() }; HISTORY],
         }
@@ -192,6 +195,11 @@ impl Lane {
         let complete = sequence / 2;
         let first = complete.saturating_sub(HISTORY as u64 - 1);
         (first..complete).filter_map(|call| self.entry(2 * call).read()).collect()
+    }
+
+    /// Whether all requests that the call waits for are marked. A thread may lose its processor before.
+    pub fn is_marked(&self, sequence: u64) -> bool {
+        self.marked.load(Relaxed) == sequence
     }
 
     /// How often the thread has looked for something in vain since its last call, and for what.
@@ -314,6 +322,13 @@ pub(crate) fn looked(call: &Call<'_>, what: &What) {
         lane.looks.store(looks, Relaxed);
         lane.looks_after.store(sequence, Relaxed);
     }
+}
+
+/// Notes that all requests which the call of this thread waits for are marked.
+#[inline(always)]
+pub(crate) fn marked() {
+    let lane = LANE.get();
+    lane.marked.store(lane.sequence.load(Relaxed), Relaxed);
 }
 
 /// The sequence number of the call that this thread is inside of.

@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use comm::{CommRecord, Counts, Identity, Strict, known_comms};
 pub(crate) use lane::{
-    Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, retire, waiting,
+    Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, marked, retire, waiting,
 };
 pub(crate) use pending::{
     NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,
 };
-pub(crate) use told::{is_told, take_told, tell};
+pub(crate) use told::{is_told, take_told, tell, was_told};
 
 /// An operation of this library and the MPI function behind it.
 #[derive(Debug)]
@@ -108,9 +108,11 @@ impl Kind {
 /// are (the low bits), and whether they are those of certain tags (the others: a hash of each).
 #[inline(always)]
 pub(crate) fn message(tag: i32) -> u64 {
+    // Weaker hashes than this have the same sum for tags as usual as 0, 0, 5 and 1, 2, 2.
     let mut hash = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^= hash >> 32;
-    hash.wrapping_mul(0xd6e8_feb8_6659_fd93) << NUMBER_BITS | 1
+    hash = (hash ^ hash >> 31).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash = (hash ^ hash >> 30).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (hash ^ hash >> 33) << NUMBER_BITS | 1
 }
 
 /// How many low bits of a sum of messages are their number.

@@ -48,6 +48,8 @@ struct Flight {
 enum State {
     /// With its place in the record.
     Unmatched(u16),
+    /// The same while a wait of its own looks for the message: nobody else does.
+    Claimed(u16),
     Arriving {
         request: Live,
         memory: Memory,
@@ -142,6 +144,24 @@ impl Flight {
         Call::on(self.operation, &self.comm, self.location).peer(self.peer).tag(self.tag)
     }
 
+    /// Takes it upon the caller to look for the message. Another thread may be about to look.
+    fn claim(&self) -> bool {
+        let mut state = self.state();
+        if let State::Unmatched(place) = *state {
+            *state = State::Claimed(place);
+        }
+        matches!(*state, State::Claimed(_))
+    }
+
+    /// Nobody looks for the message any more.
+    fn give_up(&self) {
+        let mut state = self.state();
+        if let State::Unmatched(place) | State::Claimed(place) = *state {
+            record::finish(place);
+            *state = State::Taken;
+        }
+    }
+
     /// Starts to receive a message that was matched. `start` is the call of the MPI library.
     fn begin(
         &self,
@@ -150,8 +170,11 @@ impl Flight {
         matched: Matched,
         start: impl FnOnce(Matched, ViewMut<'_>, &mut Live) -> Result<()>,
     ) -> Result<()> {
-        if let State::Unmatched(place) = state {
-            record::finish(*place);
+        // Where it cannot be started, the message is lost, and there is nothing to look for.
+        if let State::Unmatched(place) | State::Claimed(place) =
+            std::mem::replace(state, State::Taken)
+        {
+            record::finish(place);
         }
         let status = matched.status;
         let bytes = status.bytes(call)?;
@@ -282,11 +305,15 @@ where
         let flight = self.flight(call)?;
         // This wait looks for its message itself. If it is the only one, the library may wait for it.
         unmatched::remove(&*flight);
-        let waits = matches!(*flight.state(), State::Unmatched(_));
-        if waits {
+        if flight.claim() {
             match p2p::probe(call, flight.envelope) {
                 Ok(matched) => receive(&flight, call, &mut flight.state(), matched)?,
                 Err(error) => {
+                    let mut state = flight.state();
+                    if let State::Claimed(place) = *state {
+                        *state = State::Unmatched(place);
+                    }
+                    drop(state);
                     unmatched::add(flight);
                     return Err(error);
                 }
@@ -302,8 +329,9 @@ where
     fn forget_unmatched(&mut self) -> bool {
         let Some(flight) = &self.flight else { return true };
         unmatched::remove(&**flight);
+        flight.give_up();
         let state = &*flight.state();
-        matches!(state, State::Unmatched(_) | State::Failed(_) | State::Taken)
+        matches!(state, State::Failed(_) | State::Taken)
     }
 
     fn take(&mut self, call: &Call<'_>) -> Result<R> {
@@ -325,9 +353,7 @@ impl<T, F> Drop for Receiving<T, F> {
     fn drop(&mut self) {
         if let Some(flight) = self.flight.take() {
             unmatched::remove(&*flight);
-            if let State::Unmatched(place) = *flight.state() {
-                record::finish(place);
-            }
+            flight.give_up();
         }
     }
 }

@@ -5,31 +5,20 @@ use std::time::Duration;
 use bincode::config;
 
 use super::statement::{Activity, CallFacts, CommFacts, Party, RequestFacts, Statement, Traffic};
-use crate::record::{self, CommRecord, Counts, FREE, Lane, Noted, Peer};
+use crate::record::{self, CommRecord, Counts, FREE, Kind, Lane, Noted, Peer};
 use crate::{host, raw};
 
 /// What does not change while a rank runs.
 pub(super) struct Author {
     pub rank: u32,
     pub host: String,
-    /// Threads of the process when the watch began: the program's first one, ours, and what the MPI
-    /// library has started.
-    threads_at_start: usize,
     /// How many looks had found nothing when the last statement was written.
     looks: u64,
 }
 
 impl Author {
     pub fn new(rank: usize) -> Self {
-        let threads_at_start = host::threads();
-        Author { rank: rank as u32, host: host::name(), threads_at_start, looks: 0 }
-    }
-
-    /// Whether other threads than the first may make MPI calls.
-    fn several_threads(&self) -> bool {
-        record::lanes().len() > 1
-            || raw::state::level() >= raw::state::Threading::Serialized
-                && (self.threads_at_start == 0 || host::threads() > self.threads_at_start)
+        Author { rank: rank as u32, host: host::name(), looks: 0 }
     }
 
     /// The statement about the state with this sequence number, or `None` if the rank moves on
@@ -43,6 +32,10 @@ impl Author {
             (None, Some(at)) if polls => Activity::Polling { looks, at: facts(&at) },
             _ => Activity::Outside,
         };
+        let waits_for_requests =
+            |call: &Noted| matches!(call.what.kind, Kind::WaitAll | Kind::WaitAny);
+        let is_marked = !lane.current(sequence).is_some_and(|it| waits_for_requests(&it))
+            || lane.is_marked(sequence);
         let mut requests = Vec::new();
         record::for_each(|noted, waited_by| {
             let waited = waited_by == sequence && sequence % 2 == 1;
@@ -59,8 +52,9 @@ impl Author {
             comms: record::known_comms().iter().map(|comm| comm_facts(comm)).collect(),
             history: lane.history(sequence).iter().map(facts).collect(),
             failure: None,
-            threads: self.several_threads(),
-            complete: !record::overflowed(),
+            threads: record::lanes().len() > 1
+                || raw::state::level() >= raw::state::Threading::Serialized,
+            complete: !record::overflowed() && is_marked,
         };
         lane.is_still_at(sequence).then_some(statement)
     }

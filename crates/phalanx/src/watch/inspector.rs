@@ -11,8 +11,7 @@ use super::remote::{Address, Remote};
 use super::settings::{Mode, Settings, mode};
 use super::statement::{Activity, Seen, Statement};
 use super::{DEADLOCK_CODE, tick};
-use crate::board::{Board, Phase};
-use crate::host::ProcessState;
+use crate::board::Board;
 use crate::world::failure;
 
 pub(super) struct Inspector {
@@ -80,20 +79,13 @@ impl Inspector {
 
     /// Whether a lower rank of this node waits too.
     fn waits_before_me(&self) -> bool {
-        self.board.slots.iter().any(|slot| {
-            let sequence = slot.lane.sequence();
-            slot.world_rank() < self.rank
-                && slot.phase() == Phase::Running
-                && sequence % 2 == 1
-                && slot.stated() == Some(sequence)
-                && slot.process().state() != ProcessState::Stopped
-        })
+        self.board.slots.iter().any(|slot| slot.world_rank() < self.rank && slot.waits())
     }
 
     /// This rank goes on, after so long a time in the call with this number.
     pub fn moved(&mut self, sequence: u64, after: Duration) {
         if self.warned.remove(&self.rank) == Some(sequence) {
-            failure::print(&format!(
+            failure::print_without_locks(&format!(
                 "phalanx: rank {} goes on after {}: it was slow, and no deadlock",
                 self.rank,
                 duration(after.as_millis() as u64)
@@ -162,10 +154,14 @@ impl Inspector {
         }
         // Another watch that prints at the same time says the same.
         let warner = &self.board.header.warner;
-        if warner.compare_exchange(0, std::process::id(), Acquire, Acquire).is_err() {
+        if let Err(owner) = warner.compare_exchange(0, std::process::id(), Acquire, Acquire) {
+            // Unless it has ended meanwhile.
+            if !std::path::Path::new(&format!("/proc/{owner}")).exists() {
+                warner.store(0, Release);
+            }
             return;
         }
-        failure::print(&judgement.text);
+        failure::print_without_locks(&judgement.text);
         for look in looks {
             if let Seen::Still(statement) = &look.seen
                 && !matches!(statement.activity, Activity::Outside)

@@ -25,7 +25,7 @@ use super::inspector::tell;
 use super::settings::Settings;
 use super::statement::Seen;
 use super::tick;
-use crate::board::{Board, board};
+use crate::board::{Board, Slot, board};
 use crate::host;
 
 /// Where the watch of a rank can be reached.
@@ -155,10 +155,7 @@ fn serve(mut stream: TcpStream, word: u128, board: &Board) -> io::Result<()> {
 }
 
 fn any_waits(board: &Board) -> bool {
-    board.slots.iter().any(|slot| {
-        let sequence = slot.lane.sequence();
-        sequence % 2 == 1 && slot.stated() == Some(sequence)
-    })
+    board.slots.iter().any(Slot::waits)
 }
 
 fn set_patience(stream: &TcpStream) -> io::Result<()> {

@@ -127,7 +127,7 @@ pub(crate) fn end_by_watch(report: &str, code: i32) -> ! {
         observer(&Failure { rank, size, kind, message, location: None });
     }
     if board::is_first() {
-        print(report);
+        print_without_locks(report);
     }
     thread::sleep(HEARD);
     // SAFETY: `_exit` is always allowed.
@@ -263,6 +263,19 @@ fn users_frames(trace: &str) -> String {
         }
     }
     text
+}
+
+/// The same for the thread of the watch: the program may hold the locks of its streams while it waits.
+pub(crate) fn print_without_locks(report: &str) {
+    let text = format!("{report}\n");
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        // SAFETY: the bytes are borrowed for the call.
+        let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
+        // Where stderr is closed or full there is nobody to tell.
+        let Ok(written @ 1..) = usize::try_from(written) else { return };
+        rest = &rest[written..];
+    }
 }
 
 /// Whether this process is about to end by its own decision.

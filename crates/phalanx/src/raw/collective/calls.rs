@@ -60,11 +60,16 @@ pub(super) fn starting(
         begun = numbered(call, what);
         if strict::is_on() {
             agreement = strict::Agreement::start(call, &begun);
+            if agreement.is_err() {
+                // What was not begun uses no buffers.
+                return SUCCESS;
+            }
         }
         start(raw)
     })?;
+    let agreement = agreement?;
     request.started(call, &begun);
-    if let Some(agreement) = agreement? {
+    if let Some(agreement) = agreement {
         request.agree(agreement);
     }
     Ok(())

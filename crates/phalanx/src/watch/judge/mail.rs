@@ -95,11 +95,12 @@ fn sends_of(ranks: &Ranks<'_>, id: u64, from: usize, to: u32) -> Vec<i32> {
     sends.filter_map(|it| it.tag).collect()
 }
 
-/// The tags of the messages that were sent last, if those are the messages.
-fn last(wanted: u64, sends: &[i32]) -> Option<Vec<i32>> {
-    let tags = sends.get(..usize::try_from(number_of(wanted)).ok()?)?;
-    let sum = tags.iter().fold(0_u64, |sum, &tag| sum.wrapping_add(message(tag)));
-    (sum == wanted).then(|| tags.to_vec())
+/// These tags, if the messages are the last that were sent and too many for [`few`].
+fn last(sum: u64, sends: &[i32]) -> Option<Vec<i32>> {
+    let number = usize::try_from(number_of(sum)).ok().filter(|&it| it > 4)?;
+    let tags = sends.get(..number)?;
+    let theirs = tags.iter().fold(0_u64, |sum, &tag| sum.wrapping_add(message(tag)));
+    (theirs == sum).then(|| tags.to_vec())
 }
 
 /// How many tags are tried.
@@ -131,32 +132,46 @@ pub(crate) fn unreceived(sent: &[i32], sum: u64) -> Option<Vec<usize>> {
     missing.is_empty().then_some(found)
 }
 
-/// Which tags messages have, by their sum: any four, or any two often.
-fn tags(wanted: u64, known: &[i32]) -> Option<Vec<i32>> {
-    let number = usize::try_from(number_of(wanted)).ok()?;
-    if number == 1 {
-        return known.iter().find(|&&tag| message(tag) == wanted).map(|&tag| vec![tag]);
-    }
-    if number > 4 {
-        return often(number, wanted, known);
-    }
-    let by_sum: HashMap<u64, [i32; 2]> = pairs(known).collect();
-    let two = |rest: u64| by_sum.get(&rest).copied();
-    let three = |rest: u64| {
-        let found = |&tag: &i32| Some((tag, two(rest.wrapping_sub(message(tag)))?));
-        known.iter().find_map(found).map(|(tag, [second, third])| [tag, second, third])
+/// Which tags messages have, by their sum: any four, or any two often. `None` if several answers are
+/// possible: what is wrong must not look like a proof.
+fn tags(sum: u64, known: &[i32]) -> Option<Vec<i32>> {
+    let number = usize::try_from(number_of(sum)).ok()?;
+    let mut found = match number {
+        0 => return None,
+        1 => known.iter().filter(|&&tag| message(tag) == sum).map(|&tag| vec![tag]).collect(),
+        // Too many pairs.
+        _ if known.len() > 4 * MOST => return None,
+        2..=4 => few(number, sum, known),
+        _ => often(number, sum, known),
     };
-    match number {
-        2 => two(wanted).map(Vec::from),
-        3 => three(wanted).map(Vec::from),
-        _ => {
-            let rest = |(sum, pair)| Some([pair, two(wanted.wrapping_sub(sum))?].concat());
-            pairs(known).find_map(rest)
-        }
-    }
+    let tags = found.pop_first()?;
+    found.is_empty().then_some(tags)
 }
 
-/// All pairs of tags, with their sums.
+/// All sets of two, three or four tags with this sum.
+fn few(number: usize, sum: u64, known: &[i32]) -> BTreeSet<Vec<i32>> {
+    let mut by_sum: HashMap<u64, Vec<[i32; 2]>> = HashMap::new();
+    for (sum, pair) in pairs(known) {
+        by_sum.entry(sum).or_default().push(pair);
+    }
+    let two = |rest: u64| by_sum.get(&rest).map_or(&[][..], Vec::as_slice);
+    let mut found = BTreeSet::new();
+    let mut add = |some: &[i32], others: &[[i32; 2]]| {
+        for pair in others {
+            let mut tags = [some, pair].concat();
+            tags.sort_unstable();
+            found.insert(tags);
+        }
+    };
+    match number {
+        2 => add(&[], two(sum)),
+        3 => known.iter().for_each(|&tag| add(&[tag], two(sum.wrapping_sub(message(tag))))),
+        _ => pairs(known).for_each(|(part, pair)| add(&pair, two(sum.wrapping_sub(part)))),
+    }
+    found
+}
+
+/// All pairs of tags, with the their sums.
 fn pairs(known: &[i32]) -> impl Iterator<Item = (u64, [i32; 2])> {
     known.iter().enumerate().flat_map(move |(at, &first)| {
         let sum = move |second| message(first).wrapping_add(message(second));
@@ -167,11 +182,12 @@ fn pairs(known: &[i32]) -> impl Iterator<Item = (u64, [i32; 2])> {
 /// How many messages with two tags are told apart.
 const OFTEN: usize = 64;
 
-fn often(number: usize, wanted: u64, known: &[i32]) -> Option<Vec<i32>> {
+fn often(number: usize, wanted: u64, known: &[i32]) -> BTreeSet<Vec<i32>> {
+    let mut found = BTreeSet::new();
     for (at, &first) in known.iter().enumerate() {
         let all = message(first).wrapping_mul(number as u64);
         if all == wanted {
-            return Some(vec![first; number]);
+            found.insert(vec![first; number]);
         }
         if number > OFTEN {
             continue;
@@ -184,10 +200,57 @@ fn often(number: usize, wanted: u64, known: &[i32]) -> Option<Vec<i32>> {
                 if sum == wanted {
                     let mut tags = vec![first; number - count];
                     tags.resize(number, second);
-                    return Some(tags);
+                    found.insert(tags);
                 }
             }
         }
     }
-    None
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum_of(tags: &[i32]) -> u64 {
+        tags.iter().fold(0, |sum: u64, &tag| sum.wrapping_add(message(tag)))
+    }
+
+    #[test]
+    fn no_two_sets_of_common_tags_have_the_same_sum() {
+        let mut known: HashMap<u64, Vec<i32>> = HashMap::new();
+        let mut add = |tags: &[i32]| {
+            if let Some(other) = known.insert(sum_of(tags), tags.to_vec()) {
+                panic!("{tags:?} and {other:?}");
+            }
+        };
+        for first in 0..100 {
+            add(&[first]);
+            for second in first..100 {
+                add(&[first, second]);
+                for third in second..100 {
+                    add(&[first, second, third]);
+                    for fourth in third..40 {
+                        add(&[first, second, third, fourth]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tags_are_found_by_their_sum() {
+        let known: Vec<i32> = (0..20).chain([4711, 100_000]).collect();
+        let cases: &[&[i32]] =
+            &[&[7], &[3, 4711], &[5, 5, 5], &[0, 1, 2, 100_000], &[4, 4, 4, 4, 4, 9]];
+        for tags in cases {
+            assert_eq!(super::tags(sum_of(tags), &known).as_deref(), Some(*tags));
+        }
+        assert_eq!(super::tags(sum_of(&[99]), &known), None);
+        assert_eq!(super::tags(sum_of(&[1, 2, 3, 4, 5, 6]), &known), None);
+        assert_eq!(
+            last(sum_of(&[1, 2, 3, 4, 5, 6]), &[6, 5, 4, 3, 2, 1, 0]).map(|it| it.len()),
+            Some(6)
+        );
+    }
 }

@@ -153,7 +153,8 @@ fn finalizing(ranks: &Ranks<'_>, rank: usize) -> Needs {
 
 fn collective(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> (Needs, bool) {
     let Some(comm) = ranks.comm(rank, call.comm) else { return (Needs::Open, false) };
-    if call.number == 0 || comm.facts.foreign {
+    let foreign = |member| ranks.comm(member, call.comm).is_some_and(|it| it.facts.foreign);
+    if call.number == 0 || comm.members().any(foreign) {
         return (Needs::Open, false);
     }
     let different = met::different(ranks, rank, call);

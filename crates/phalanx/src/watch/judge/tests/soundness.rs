@@ -28,9 +28,9 @@ fn a_message_on_its_way_is_no_deadlock() {
 fn tags_that_cannot_be_told_prove_nothing() {
     let unknown = |job: &mut Job, sum| job.traffic(1, WORLD, 0).sent = sum;
     let mut job = knot();
-    unknown(&mut job, (12345 << 20) | 1);
+    unknown(&mut job, message(12345));
     nothing_is_proved(job);
-    // The same with a sum that is known: another tag, which is a near miss.
+    // The same with a mark that is known: another tag, which is a near miss.
     let mut job = knot();
     unknown(&mut job, message(9));
     job.is_deadlock(&[0, 1], &["tag near miss"]);
@@ -58,12 +58,11 @@ fn traffic_that_is_not_all_counted_proves_nothing() {
         nothing_is_proved(knot().with(rank, |it| it.comms[0].foreign = true));
     }
     let mut job = knot();
-    job.traffic(0, WORLD, 1).received = 1;
+    job.traffic(0, WORLD, 1).received = message(8);
     nothing_is_proved(job);
     // As many, but not the same ones.
     let mut job = knot();
-    let traffic = job.traffic(0, WORLD, 1);
-    traffic.received = message(9);
+    job.traffic(0, WORLD, 1).received = message(9);
     nothing_is_proved(job.done(1, send(0, 8, 8, 14)));
 }
 
@@ -149,6 +148,31 @@ fn members_of_which_nothing_is_known_are_not_missing() {
     nothing_is_proved(job().seen(2, |_| Seen::Finalized));
     nothing_is_proved(job().inside(2, recv(0, 1, 4)).with(2, |it| it.comms.clear()));
     nothing_is_proved(job().inside(2, call("create_group", Kind::Members, 4)));
+    // A rank that is stuck, and may have freed the communicator of the others.
+    let on_rows = |from| CallFacts { comm: ROWS, ..recv(from, 1, 4) };
+    let job = Job::new(4)
+        .comm(ROWS, "rows", &[2, 3])
+        .inside(0, barrier(1, 3))
+        .inside(1, barrier(1, 3))
+        .inside(2, on_rows(1))
+        .inside(3, on_rows(0))
+        .with(2, |it| it.comms.retain(|comm| comm.id == ROWS))
+        .with(3, |it| it.comms.retain(|comm| comm.id == ROWS));
+    job.is_deadlock(&[2, 3], &["receive cycle: 2 waits for 3"]);
+}
+
+#[test]
+fn collectives_on_a_communicator_that_was_given_away_may_go_on() {
+    let on_rows = |from| CallFacts { comm: ROWS, ..recv(from, 1, 4) };
+    let job = || {
+        Job::new(3)
+            .comm(ROWS, "rows", &[1, 2])
+            .inside(0, barrier(1, 3))
+            .inside(1, on_rows(1))
+            .inside(2, on_rows(0))
+    };
+    job().is_deadlock(&[0, 1, 2], &["receive cycle"]);
+    job().with(0, |it| it.comms[0].foreign = true).is_deadlock(&[1, 2], &["receive cycle"]);
 }
 
 #[test]
