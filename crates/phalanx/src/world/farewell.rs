@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::op::BitOr;
 use crate::raw::collective::Everywhere;
 use crate::raw::strict;
-use crate::record::{self, Call, CommRecord, FINALIZE, Noted, Peer};
+use crate::record::{self, Call, CommRecord, FINALIZE, Kind, Noted, Peer, What};
 use crate::{raw, request, watch};
 
 /// Above this number of ranks messages are counted in strict mode alone: each rank talks to each.
@@ -32,6 +32,9 @@ pub(super) fn say(world: &Comm, location: &'static Location<'static>) -> Result<
         return Ok(());
     }
     let call = world.private_call(&FINALIZE, location);
+    // For the watch all of it is one call: a rank in the barrier has yet to come to what follows, though it
+    // answers no messages any more.
+    let _leaving = record::waiting(&call, &What::of(Kind::Finalize, 0, record::no_name));
     raw::world::barrier_at_end(&call)?;
     if world.size() <= MOST_RANKS || strict::is_on() {
         unreceived(world, &call)?.into_iter().for_each(tell);
