@@ -44,6 +44,13 @@ impl Ended {
     }
 
     #[track_caller]
+    fn is_ended_by_the_watch(&self) -> &Self {
+        // MPICH's launcher may tell the code of a rank that it has killed itself when the first one ended.
+        assert!(matches!(self.code, Some(DEADLOCK | 9)), "{}", self.text());
+        self
+    }
+
+    #[track_caller]
     fn is_silent(&self) -> &Self {
         assert_eq!(self.reports(), Vec::<&str>::new(), "{}", self.text());
         self
@@ -92,7 +99,7 @@ fn a_cycle_of_receives_is_explained_and_ended() {
             format!("ranks 0-{} of {ranks}", ranks - 1)
         };
         ended
-            .ends_with(DEADLOCK)
+            .is_ended_by_the_watch()
             .says(&format!("phalanx: deadlock (proved): {who} wait for each other"))
             .says("receive cycle")
             .says("recv from rank 0, any tag, on `world`")
@@ -104,7 +111,7 @@ fn a_cycle_of_receives_is_explained_and_ended() {
 #[test]
 fn ranks_that_wait_for_a_deadlock_are_told_apart_from_it() {
     run(job("cycle-of-two", 4))
-        .ends_with(DEADLOCK)
+        .is_ended_by_the_watch()
         .says("ranks 0 and 3 of 4 wait for each other")
         .says("also waiting for them:")
         .says("ranks 1 and 2  barrier on `world`");
@@ -174,7 +181,7 @@ fn a_rank_that_is_stopped_by_a_signal_is_slow_and_no_deadlock() {
 fn a_cycle_across_nodes_is_proved_and_printed_once() {
     for (ranks, nodes) in [(2, "2"), (3, "3"), (4, "2")] {
         let ended = run(job("cycle", ranks).env("PHALANX_NODES", nodes));
-        ended.ends_with(DEADLOCK).says("receive cycle");
+        ended.is_ended_by_the_watch().says("receive cycle");
         assert_eq!(ended.reports().len(), 1, "{}", ended.text());
     }
 }
@@ -186,7 +193,7 @@ fn nodes_that_cannot_reach_each_other_leave_files() {
         .env("PHALANX_NODES", "3")
         .env("PHALANX_WATCH_TCP", "off")
         .env("PHALANX_WATCH_DIR", &folder.0));
-    ended.ends_with(DEADLOCK).says("receive cycle").says("ranks 0-2 of 3");
+    ended.is_ended_by_the_watch().says("receive cycle").says("ranks 0-2 of 3");
 }
 
 #[test]
