@@ -108,6 +108,11 @@ impl Kind {
 /// are (the low bits), and whether they are those of certain tags (the others: a hash of each).
 #[inline(always)]
 pub(crate) fn message(tag: i32) -> u64 {
+    // Most messages have this tag, and a received one is not known when this is compiled.
+    if tag == 0 { const { hashed(0) } } else { hashed(tag) }
+}
+
+const fn hashed(tag: i32) -> u64 {
     // Weaker hashes than this have the same sum for tags as usual as 0, 0, 5 and 1, 2, 2.
     let mut hash = (tag as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ hash >> 31).wrapping_mul(0xd6e8_feb8_6659_fd93);
