@@ -36,6 +36,9 @@ pub(super) fn say(world: &Comm, location: &'static Location<'static>) -> Result<
     // answers no messages any more.
     let _leaving = record::waiting(&call, &What::of(Kind::Finalize, 0, record::no_name));
     raw::world::barrier_at_end(&call)?;
+    if strict::is_on() {
+        strict::conclude(&call)?;
+    }
     if world.size() <= MOST_RANKS || strict::is_on() {
         unreceived(world, &call)?.into_iter().for_each(tell);
     }
