@@ -53,6 +53,12 @@ pub(crate) fn gate_as(
     f: impl FnOnce() -> c_int,
 ) -> Result<()> {
     let _permit = state::permit(call)?;
+    noted(call, what, f)
+}
+
+/// A call that is allowed: noted, made, checked.
+#[inline(always)]
+fn noted(call: &Call<'_>, what: impl FnOnce() -> What, f: impl FnOnce() -> c_int) -> Result<()> {
     let noting = record::enter(call, &what());
     let code = f();
     if code == SUCCESS {

@@ -7,7 +7,9 @@ use phalanx_sys as ffi;
 
 use super::request::Live;
 use super::wait::{Policy, blocking, ignore, policy, poll, until};
-use super::{ABANDONED, SUCCESS, View, ViewMut, c_count, failure, gate, gate_as, look, strict};
+use super::{
+    ABANDONED, SUCCESS, View, ViewMut, c_count, failure, gate, gate_as, look, noted, state, strict,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Call, Kind, Name, Peer, What, no_name};
 
@@ -122,15 +124,45 @@ impl Mode {
     }
 }
 
+/// Whether this thread may call at once, and the library waits.
+#[inline(always)]
+fn is_direct() -> bool {
+    state::is_open() && policy() == Policy::Library
+}
+
+/// The gate, or what is behind it where it is known to be open.
+#[inline(always)]
+fn pass(
+    is_open: bool,
+    call: &Call<'_>,
+    what: impl FnOnce() -> What,
+    f: impl FnOnce() -> c_int,
+) -> Result<()> {
+    if is_open { noted(call, what, f) } else { gate_as(call, what, f) }
+}
+
 #[inline(always)]
 pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
-    if policy() == Policy::Poll {
-        return send_polled(&call.copy(), mode, view.copy(), to);
+    if is_direct() {
+        return send_directly(call, mode, view, to, true);
     }
+    // In parts, so that the view need not be in memory where it is not passed on.
+    let View { pointer, items, datatype, element, .. } = view;
+    send_indirectly(&call.copy(), mode, pointer, items, datatype, view.item_bytes(), element, to)
+}
+
+#[inline(always)]
+fn send_directly(
+    call: &Call<'_>,
+    mode: Mode,
+    view: View<'_>,
+    to: Envelope,
+    is_open: bool,
+) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
-    gate_as(call, mode.what(&view), || {
+    pass(is_open, call, mode.what(&view), || {
         if mode == Mode::Buffered {
             // SAFETY: as below.
             let code = unsafe { ffi::MPI_Bsend(buffer, count, datatype, to.rank, to.tag, comm) };
@@ -156,11 +188,23 @@ pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) ->
 
 #[cold]
 #[inline(never)]
-fn send_polled(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
-    if strict::is_on() {
-        strict::send(call, mode, view, to)
-    } else {
-        send_view(call, mode, view, to)
+#[allow(clippy::too_many_arguments, reason = "the parts of a view")]
+fn send_indirectly(
+    call: &Call<'_>,
+    mode: Mode,
+    pointer: *const c_void,
+    items: usize,
+    datatype: ffi::MPI_Datatype,
+    item_bytes: usize,
+    element: Name,
+    to: Envelope,
+) -> Result<()> {
+    // SAFETY: the view that the caller has taken apart.
+    let view = unsafe { View::new(pointer, items, datatype, item_bytes, element) };
+    match policy() {
+        Policy::Library => send_directly(call, mode, view, to, false),
+        Policy::Poll if strict::is_on() => strict::send(call, mode, view, to),
+        Policy::Poll => send_view(call, mode, view, to),
     }
 }
 
@@ -254,15 +298,30 @@ pub(crate) fn recv(
     from: Envelope,
     status: &mut RawStatus,
 ) -> Result<()> {
-    if policy() == Policy::Poll {
-        return recv_polled(&call.copy(), view.pass_on(), from, status);
+    if is_direct() {
+        return recv_directly(call, view, from, status, true);
     }
+    let (pointer, items, datatype, element) =
+        (view.pointer, view.items, view.datatype, view.element);
+    let item = view.item_bytes();
+    recv_indirectly(&call.copy(), pointer, items, datatype, item, element, from, status)
+}
+
+#[inline(always)]
+fn recv_directly(
+    call: &Call<'_>,
+    view: ViewMut<'_>,
+    from: Envelope,
+    status: &mut RawStatus,
+    is_open: bool,
+) -> Result<()> {
     let comm = identity(call);
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
     let pointer = &raw mut status.0;
-    let outcome = gate_as(
+    let outcome = pass(
+        is_open,
         call,
         move || what,
         || {
@@ -283,6 +342,25 @@ pub(crate) fn recv(
 
 #[cold]
 #[inline(never)]
+#[allow(clippy::too_many_arguments, reason = "the parts of a view")]
+fn recv_indirectly(
+    call: &Call<'_>,
+    pointer: *mut c_void,
+    items: usize,
+    datatype: ffi::MPI_Datatype,
+    item_bytes: usize,
+    element: Name,
+    from: Envelope,
+    status: &mut RawStatus,
+) -> Result<()> {
+    // SAFETY: the view that the caller has taken apart.
+    let view = unsafe { ViewMut::new(pointer, items, datatype, item_bytes, element) };
+    match policy() {
+        Policy::Library => recv_directly(call, view, from, status, false),
+        Policy::Poll => recv_polled(call, view, from, status),
+    }
+}
+
 fn recv_polled(
     call: &Call<'_>,
     view: ViewMut<'_>,

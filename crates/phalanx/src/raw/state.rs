@@ -97,6 +97,12 @@ pub(crate) fn level() -> Threading {
     }
 }
 
+/// Whether this thread may call without further questions.
+#[inline(always)]
+pub(crate) fn is_open() -> bool {
+    OPEN.get()
+}
+
 /// Leave to make one MPI call.
 pub(crate) struct Permit {
     exclusive: bool,

@@ -65,13 +65,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A copy for a function off the hot path. What only has its address taken there need not be in
-    /// memory anywhere else.
-    #[inline(always)]
-    pub(crate) fn copy(&self) -> Self {
-        *self
-    }
-
     /// The first `items` items.
     #[inline(always)]
     pub(crate) fn first(self, items: usize) -> Self {
@@ -89,6 +82,12 @@ impl<'a> View<'a> {
             element: object,
             lifetime: PhantomData,
         }
+    }
+
+    /// Bytes of one item.
+    #[inline(always)]
+    pub(crate) fn item_bytes(&self) -> usize {
+        self.item_bytes
     }
 
     /// How much it is.
@@ -153,12 +152,6 @@ impl<'a> ViewMut<'a> {
         ViewMut { element: no_name, ..self }
     }
 
-    /// The same for a function off the hot path, as [`View::copy`].
-    #[inline(always)]
-    pub(crate) fn pass_on(self) -> Self {
-        ViewMut { ..self }
-    }
-
     /// The same memory, to be looked at.
     #[inline(always)]
     pub(crate) fn reborrow(&self) -> View<'_> {
@@ -170,6 +163,12 @@ impl<'a> ViewMut<'a> {
             element: self.element,
             lifetime: PhantomData,
         }
+    }
+
+    /// Bytes of one item.
+    #[inline(always)]
+    pub(crate) fn item_bytes(&self) -> usize {
+        self.item_bytes
     }
 
     /// How much it is.
