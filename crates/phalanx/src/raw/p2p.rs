@@ -6,7 +6,7 @@ use std::os::raw::{c_int, c_void};
 use phalanx_sys as ffi;
 
 use super::request::Live;
-use super::wait::{Policy, blocking, ignore, policy, poll, until};
+use super::wait::{self, Policy, blocking, ignore, policy, poll, until};
 use super::{
     ABANDONED, SUCCESS, View, ViewMut, c_count, failure, gate, gate_as, look, noted, state, strict,
 };
@@ -124,12 +124,6 @@ impl Mode {
     }
 }
 
-/// Whether this thread may call at once, and the library waits.
-#[inline(always)]
-fn is_direct() -> bool {
-    state::is_open() && policy() == Policy::Library
-}
-
 /// The gate, or what is behind it where it is known to be open.
 #[inline(always)]
 fn pass(
@@ -143,7 +137,7 @@ fn pass(
 
 #[inline(always)]
 pub(crate) fn send(call: &Call<'_>, mode: Mode, view: View<'_>, to: Envelope) -> Result<()> {
-    if is_direct() {
+    if state::is_direct() {
         return send_directly(call, mode, view, to, true);
     }
     // In parts, so that the view need not be in memory where it is not passed on.
@@ -201,6 +195,7 @@ fn send_indirectly(
 ) -> Result<()> {
     // SAFETY: the view that the caller has taken apart.
     let view = unsafe { View::new(pointer, items, datatype, item_bytes, element) };
+    wait::tell_thread();
     match policy() {
         Policy::Library => send_directly(call, mode, view, to, false),
         Policy::Poll if strict::is_on() => strict::send(call, mode, view, to),
@@ -298,7 +293,7 @@ pub(crate) fn recv(
     from: Envelope,
     status: &mut RawStatus,
 ) -> Result<()> {
-    if is_direct() {
+    if state::is_direct() {
         return recv_directly(call, view, from, status, true);
     }
     let (pointer, items, datatype, element) =
@@ -355,6 +350,7 @@ fn recv_indirectly(
 ) -> Result<()> {
     // SAFETY: the view that the caller has taken apart.
     let view = unsafe { ViewMut::new(pointer, items, datatype, item_bytes, element) };
+    wait::tell_thread();
     match policy() {
         Policy::Library => recv_directly(call, view, from, status, false),
         Policy::Poll => recv_polled(call, view, from, status),

@@ -32,16 +32,22 @@ static BUSY: AtomicBool = AtomicBool::new(false);
 /// which must make no MPI call (MPI-4.1, section 6.9.5).
 pub(crate) struct Closed {
     was_open: bool,
+    was_direct: bool,
     was_closed: bool,
 }
 
 pub(crate) fn close() -> Closed {
-    Closed { was_open: OPEN.replace(false), was_closed: CLOSED.replace(true) }
+    Closed {
+        was_open: OPEN.replace(false),
+        was_direct: DIRECT.replace(false),
+        was_closed: CLOSED.replace(true),
+    }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
         OPEN.set(self.was_open);
+        DIRECT.set(self.was_direct);
         CLOSED.set(self.was_closed);
     }
 }
@@ -55,11 +61,14 @@ thread_local! {
     static MAIN: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread may call without further questions: MPI runs, and no other thread may call.
     static OPEN: Cell<bool> = const { Cell::new(false) };
+    /// Whether it is open, and the library waits: all that the path of a message has to ask.
+    static DIRECT: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) fn set_running(level: Threading) {
     MAIN.set(true);
     OPEN.set(level <= Threading::Funneled);
+    super::wait::tell_thread();
     LEVEL.store(level as u8, Ordering::Relaxed);
     if level >= Threading::Serialized {
         record::share();
@@ -70,12 +79,14 @@ pub(crate) fn set_running(level: Threading) {
 /// Phalanx does not run any more, in an MPI that is a guest's.
 pub(crate) fn set_left() {
     OPEN.set(false);
+    DIRECT.set(false);
     PHASE.store(BEFORE, Ordering::Release);
 }
 
 pub(crate) fn set_finalized() {
     // Where another thread was open, this one could not have finalized.
     OPEN.set(false);
+    DIRECT.set(false);
     PHASE.store(FINALIZED, Ordering::Release);
 }
 
@@ -97,10 +108,15 @@ pub(crate) fn level() -> Threading {
     }
 }
 
-/// Whether this thread may call without further questions.
+/// Whether this thread may call without further questions, and the library waits.
 #[inline(always)]
-pub(crate) fn is_open() -> bool {
-    OPEN.get()
+pub(crate) fn is_direct() -> bool {
+    DIRECT.get()
+}
+
+/// Says whether the library waits for messages.
+pub(super) fn set_direct(library_waits: bool) {
+    DIRECT.set(OPEN.get() && library_waits);
 }
 
 /// Leave to make one MPI call.

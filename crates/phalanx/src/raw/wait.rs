@@ -44,6 +44,12 @@ pub(crate) fn agreed_policy() -> Policy {
 pub(super) fn poll_messages(must: bool) {
     let policy = if must { Policy::Poll } else { agreed_policy() };
     POLICY.store(policy as u8, Relaxed);
+    tell_thread();
+}
+
+/// Lets this thread know how messages are waited for. Another one that calls MPI asks each time.
+pub(super) fn tell_thread() {
+    super::state::set_direct(policy() == Policy::Library);
 }
 
 #[inline(always)]
@@ -54,6 +60,7 @@ pub(crate) fn policy() -> Policy {
 pub(crate) fn set_policy(policy: Policy) {
     AGREED.store(policy as u8, Relaxed);
     POLICY.store(policy as u8, Relaxed);
+    tell_thread();
 }
 
 /// Tests before the first look at the clock.

@@ -16,6 +16,7 @@ pub struct Identity {
     pub size: usize,
     id: u64,
     me: Weak<Identity>,
+    messages: Messages,
     record: Arc<CommRecord>,
     /// Two duplicates for what strict mode tells: what a collective call is about to do, and what a
     /// message holds.
@@ -61,26 +62,19 @@ pub(crate) struct Counts {
 }
 
 /// The two sums of [`Counts`] for each member; none where nobody watches.
-struct Messages(Box<[[AtomicU64; 2]]>);
+type Messages = Arc<[[AtomicU64; 2]]>;
 
-impl Messages {
-    fn new(members: usize) -> Self {
-        // Large tables come as untouched pages of the operating system.
-        let numbers = Box::into_raw(vec![[0_u64; 2]; members].into_boxed_slice());
-        const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
-        // SAFETY: an `AtomicU64` has the size and the bit patterns of a `u64`, and its alignment, which
-        // is asserted above.
-        Messages(unsafe { Box::from_raw(numbers as *mut [[AtomicU64; 2]]) })
-    }
+fn no_messages(members: usize) -> Messages {
+    (0..members).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect()
+}
 
-    #[inline(always)]
-    fn count(&self, peer: usize, which: usize, tag: i32) {
-        let Some(sums) = self.0.get(peer) else { return };
-        let sum = &sums[which];
-        // Several threads may lose a message here: where there are several, nothing is concluded from
-        // the sums.
-        sum.store(sum.load(Relaxed).wrapping_add(message(tag)), Relaxed);
-    }
+#[inline(always)]
+fn count(messages: &Messages, peer: usize, which: usize, tag: i32) {
+    let Some(sums) = messages.get(peer) else { return };
+    let sum = &sums[which];
+    // Several threads may lose a message here: where there are several, nothing is concluded from the
+    // sums.
+    sum.store(sum.load(Relaxed).wrapping_add(message(tag)), Relaxed);
 }
 
 /// Every communicator that was made and not freed.
@@ -103,8 +97,11 @@ impl Identity {
         if !record.members.is_empty() {
             KNOWN.lock().unwrap_or_else(PoisonError::into_inner).push(record.clone());
         }
-        let id = record.id;
-        Arc::new_cyclic(|me| Identity { handle, rank, size, id, me: me.clone(), record, strict })
+        let (id, messages) = (record.id, record.messages.clone());
+        Arc::new_cyclic(|me| {
+            let me = me.clone();
+            Identity { handle, rank, size, id, me, messages, record, strict }
+        })
     }
 
     /// An owner of the same, for what outlives a call.
@@ -133,7 +130,7 @@ impl Identity {
     #[inline(always)]
     pub fn count_sent(&self, rank: c_int, tag: c_int) {
         if rank >= 0 {
-            self.record.messages.count(rank as usize, 0, tag);
+            count(&self.messages, rank as usize, 0, tag);
         }
     }
 
@@ -141,7 +138,7 @@ impl Identity {
     #[inline(always)]
     pub fn count_received(&self, rank: c_int, tag: c_int) {
         if rank >= 0 {
-            self.record.messages.count(rank as usize, 1, tag);
+            count(&self.messages, rank as usize, 1, tag);
         }
     }
 
@@ -183,7 +180,7 @@ impl CommRecord {
             id,
             name: RwLock::new(name),
             private,
-            messages: Messages::new(members.len()),
+            messages: no_messages(members.len()),
             members,
             location,
             foreign: AtomicBool::new(false),
@@ -211,7 +208,7 @@ impl CommRecord {
 
     /// The messages with one member.
     pub fn counts(&self, peer: usize) -> Counts {
-        let Some([sent, received]) = self.messages.0.get(peer) else { return Counts::default() };
+        let Some([sent, received]) = self.messages.get(peer) else { return Counts::default() };
         Counts { sent: sent.load(Relaxed), received: received.load(Relaxed) }
     }
 
