@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use super::{Call, Kind, Name, Operation, Peer, What, no_name};
 
 /// Calls that a lane remembers.
-pub(crate) const HISTORY: usize = 16;
+pub(crate) const HISTORY: usize = 64;
 
 /// One call.
 #[repr(C, align(64))]
