@@ -6,7 +6,7 @@ use std::process::Command;
 const SCORE: &str = env!("CARGO_BIN_EXE_watch_score");
 
 /// One or more for each kind of explanation.
-const PART: [&str; 26] = [
+const PART: [&str; 27] = [
     "receive-cycle",
     "receive-cycle-of-3",
     "receive-cycle-irecv-into",
@@ -14,6 +14,7 @@ const PART: [&str; 26] = [
     "sendrecv-against-each-other",
     "barrier-before-allreduce",
     "root-of-gather",
+    "root-of-reduce-object",
     "reduction-of-allreduce",
     "type-of-allgather",
     "count-of-bcast",

@@ -159,9 +159,10 @@ fn explain(text: &mut String, result: &Outcome) {
     if !result.expected.is_empty() {
         let _ = writeln!(text, "    expected: {}", result.expected.join(", or "));
     }
-    // Launchers have much to say of a job that was ended.
-    let said = result.seen.stderr.lines().skip_while(|line| !line.starts_with("phalanx: "));
-    for line in said.take(6) {
+    // Launchers have much to say of a job that was ended. Where nobody else spoke, it is theirs.
+    let lines = || result.seen.stderr.lines();
+    let ours = lines().position(|line| line.starts_with("phalanx: "));
+    for line in lines().skip(ours.unwrap_or(0)).take(if ours.is_some() { 6 } else { 20 }) {
         let _ = writeln!(text, "    | {line}");
     }
     let strict = if result.mode == Mode::Strict { "PHALANX_WATCH=strict " } else { "" };

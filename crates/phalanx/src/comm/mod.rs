@@ -251,11 +251,13 @@ impl Comm {
         Call::on(operation, &self.inner.private, location)
     }
 
-    /// A tag for the next thing that all ranks do together on the private duplicate. The lower half of
-    /// the tags is for these.
-    pub(crate) fn next_collective_tag(&self) -> i32 {
+    /// A tag for the next thing that all ranks do together on the private duplicate, which is noted.
+    /// The lower half of the tags is for these.
+    pub(crate) fn next_collective_tag(&self, call: &Call<'_>) -> i32 {
         let number = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
-        (number % half_of_tags()) as i32
+        let tag = (number % half_of_tags()) as i32;
+        raw::steps(&call.tag(Some(tag)));
+        tag
     }
 
     /// A tag for the next message that this rank sends out of band. The upper half.

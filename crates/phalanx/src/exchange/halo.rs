@@ -425,7 +425,7 @@ impl<T: Element> Halo<T> {
     ) -> Result<R> {
         let call = self.cart.private_call(&HALO, location);
         self.check_array(&call, array.len())?;
-        let tag = self.cart.next_collective_tag();
+        let tag = self.cart.next_collective_tag(&call);
         // From here on the array is used through this address alone.
         let start = array.as_mut_ptr();
         self.cart.scope_at(true, location, |scope| {

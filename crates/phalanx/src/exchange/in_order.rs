@@ -38,8 +38,9 @@ impl Comm {
     #[track_caller]
     pub fn in_order<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
         let location = Location::caller();
-        let tag = self.next_collective_tag();
-        let call = self.private_call(&IN_ORDER, location).tag(Some(tag));
+        let call = self.private_call(&IN_ORDER, location);
+        let tag = self.next_collective_tag(&call);
+        let call = call.tag(Some(tag));
         if let Some(before) = self.rank().checked_sub(1) {
             let call = call.peer(Peer::From(before));
             let envelope = from(before).tag(tag).envelope(&call)?;

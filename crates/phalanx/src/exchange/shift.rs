@@ -184,7 +184,7 @@ impl Comm {
         buffer: &mut Q,
         neighbors: Neighbors,
     ) -> Result<Status> {
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(call);
         let (sending, receiving) = halves(call, neighbors, tag);
         let to = crate::to(neighbors.to).tag(tag).envelope(&sending)?;
         let from = crate::from(neighbors.from).tag(tag).envelope(&receiving)?;
@@ -201,7 +201,7 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned,
     {
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(call);
         let (sending, receiving) = halves(call, neighbors, tag);
         let encoded = object::to_bytes::<Bincode, T>(&sending, value);
         // An empty message says that there is no value.

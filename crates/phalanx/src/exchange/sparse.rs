@@ -117,7 +117,7 @@ impl Comm {
     ) -> Result<Vec<(usize, Vec<T>)>> {
         // Tells the messages of two calls apart: a rank that is through may begin the next while
         // another still looks for messages of this one.
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(call);
         let address = |(rank, view): (usize, View<'env>)| {
             let to = to(rank).tag(tag);
             let call = call.peer(to.peer());

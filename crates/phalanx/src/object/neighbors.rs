@@ -85,7 +85,7 @@ impl Neighborhood {
         T: Serialize + DeserializeOwned + 'static,
     {
         let call = self.private_call(operation, location);
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let (message, encoded) = or_empty(wire::to_bytes::<Bincode, T>(&call, value));
         let outgoing = self.outgoing().iter().map(|(to, _)| (to, message.clone()));
         let here = self.clone();
@@ -165,7 +165,7 @@ impl Neighborhood {
         T: Serialize + DeserializeOwned + 'static,
     {
         let call = self.private_call(operation, location);
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let (given, needed) = (values.len(), self.outdegree());
         let mut failed = Ok(());
         if given != needed {

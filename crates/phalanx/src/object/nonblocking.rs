@@ -140,7 +140,7 @@ impl Comm {
     {
         let call = self.private_call(&IBCAST_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         if self.rank() != root {
             return self.start_from_root(&call, root, tag);
         }
@@ -243,7 +243,7 @@ impl Comm {
         U: 'static,
         F: FnOnce(Vec<T>) -> U + Send + 'static,
     {
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(call);
         let rank = self.rank();
         if rank == root {
             let finish = move |inbox: Inbox, call: &Call<'_>| {
@@ -279,7 +279,7 @@ impl Comm {
     {
         let call = self.private_call(&ISCATTER_OBJECT, Location::caller()).root(root);
         self.check_root(&call, root)?;
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         if self.rank() != root {
             return self.start_from_root(&call, root, tag);
         }
@@ -375,7 +375,7 @@ impl Comm {
         T: Serialize + DeserializeOwned + Send + 'static,
     {
         let call = self.private_call(operation, location);
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let rank = self.rank();
         let (message, encoded) = or_empty(wire::to_bytes::<Bincode, T>(&call, &value));
         let outgoing = self.others().map(|to| (to, message.clone()));
@@ -408,7 +408,7 @@ impl Comm {
         T: Serialize + DeserializeOwned + Send + 'static,
     {
         let call = self.private_call(&IALLTOALL_OBJECT, Location::caller());
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let rank = self.rank();
         let (outgoing, own) = self.apart(&call, Ok(values));
         let finish = move |inbox: Inbox, call: &Call<'_>| in_order(call, inbox, (rank, own?));

@@ -46,7 +46,7 @@ impl Comm {
         self.check_root(&self.call(&REDUCE_OBJECT, location).root(root), root)?;
         raw::agree(&self.call(&REDUCE_OBJECT, location).root(root))?;
         let call = self.private_call(&REDUCE_OBJECT, location).root(root);
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let result = self.reduce_to_first(&call, value, f, tag);
         // The tree ends at rank 0, which keeps the order of the ranks for every root.
         match (self.rank(), root) {
@@ -92,7 +92,8 @@ impl Comm {
         let location = Location::caller();
         raw::agree(&self.call(&ALLREDUCE_OBJECT, location))?;
         let call = self.private_call(&ALLREDUCE_OBJECT, location);
-        let reduced = self.reduce_to_first(&call, value, f, self.next_collective_tag());
+        let tag = self.next_collective_tag(&call);
+        let reduced = self.reduce_to_first(&call, value, f, tag);
         let call = self.call(&ALLREDUCE_OBJECT, location);
         let (encoded, own) = match reduced {
             Ok(Some(value)) => (wire::to_bytes::<Bincode, T>(&call, &value), Ok(Some(value))),
@@ -128,7 +129,7 @@ impl Comm {
     {
         raw::agree(&self.call(&SCAN_OBJECT, Location::caller()))?;
         let call = self.private_call(&SCAN_OBJECT, Location::caller());
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let combined = match self.rank() {
             0 => Ok(value),
             rank => self.receive_from(&call, rank - 1, tag).map(|before| f(before, value)),
@@ -162,7 +163,7 @@ impl Comm {
     {
         raw::agree(&self.call(&EXSCAN_OBJECT, Location::caller()))?;
         let call = self.private_call(&EXSCAN_OBJECT, Location::caller());
-        let tag = self.next_collective_tag();
+        let tag = self.next_collective_tag(&call);
         let (rank, next) = (self.rank(), self.rank() + 1);
         if rank == 0 {
             if next < self.size() {

@@ -107,6 +107,13 @@ pub(crate) fn agree(call: &Call<'_>) -> Result<()> {
     gate_collective(call, what, || SUCCESS)
 }
 
+/// Notes that an operation of all members begins that is made of messages with its tag on the private
+/// communicator.
+pub(crate) fn steps(call: &Call<'_>) {
+    let what = What::of(Kind::Steps, 0, record::no_name);
+    record::leave(record::enter(call, &what));
+}
+
 /// A collective call with its number on the communicator.
 #[inline]
 pub(crate) fn numbered(call: &Call<'_>, what: What) -> What {

@@ -61,6 +61,8 @@ pub enum Kind {
     Neighbors,
     /// Some members of the communicator: of the collective operations, the ones that are not numbered.
     Members,
+    /// Nobody: an operation of all members begins that is made of messages with its tag.
+    Steps,
     /// All of several requests.
     WaitAll,
     /// One of several requests.
@@ -71,7 +73,7 @@ pub enum Kind {
 
 impl Kind {
     /// In the order of their numbers.
-    pub const ALL: [Kind; 15] = {
+    pub const ALL: [Kind; 16] = {
         use Kind::*;
         [
             Local,
@@ -86,6 +88,7 @@ impl Kind {
             Prefix,
             Neighbors,
             Members,
+            Steps,
             WaitAll,
             WaitAny,
             Finalize,

@@ -138,6 +138,7 @@ impl<'a> Case<'a, '_> {
         let mut finding = Finding::default();
         let circle = self.graph.circle(component);
         self.mismatches(component, &mut finding);
+        self.different_steps(component, &mut finding);
         let is_explained = !finding.causes.is_empty();
         self.near_misses(component, &mut finding);
         self.missing(component, &mut finding);
@@ -185,6 +186,33 @@ impl<'a> Case<'a, '_> {
                 }
             }
             help_with(finding, help.to_owned());
+        }
+    }
+
+    /// Operations of all ranks, made of messages, that are not the same on all ranks.
+    fn different_steps(&self, component: &[usize], finding: &mut Finding) {
+        let parts = |&rank: &usize| {
+            let parts = self.wait(rank).map_or(&[][..], |it| &it.parts);
+            parts.iter().map(move |part| (rank, part.call))
+        };
+        for (rank, message) in component.iter().flat_map(parts) {
+            let Some((mine, others)) = met::different_steps(self.ranks, rank, message) else {
+                continue;
+            };
+            for (other, its_call, difference) in others {
+                let (headline, sentence, help) = mismatch(self.ranks, difference, mine);
+                let cause = format!("{headline}: {sentence}");
+                if !finding.causes.contains(&cause) {
+                    finding.causes.push(cause);
+                }
+                for (rank, call) in [(rank, mine), (other, its_call)] {
+                    if !finding.who.holds(rank) {
+                        let what = text::call(self.ranks, rank, call);
+                        finding.who.add(rank, vec![(what, call.location.clone())]);
+                    }
+                }
+                help_with(finding, help.to_owned());
+            }
         }
     }
 
@@ -497,7 +525,12 @@ pub(super) fn mismatch(
     match difference {
         Difference::Operation | Difference::Blocking => (
             "different collectives",
-            format!("collective call number {number} on {name} is not the same on all ranks"),
+            match number {
+                0 => format!("the ranks of {name} have begun different operations"),
+                _ => format!(
+                    "collective call number {number} on {name} is not the same on all ranks"
+                ),
+            },
             "all ranks of a communicator must call the same collectives in the same order",
         ),
         Difference::Root => (

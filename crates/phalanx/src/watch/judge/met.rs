@@ -93,6 +93,27 @@ pub(super) fn counterpart<'a>(
         .find(|it| it.comm == call.comm && it.number == call.number && it.kind.is_collective())
 }
 
+/// The same for an operation that is made of messages, of which a call is one. Of these it is not proved
+/// that they hang: their messages tell that.
+pub(super) fn different_steps<'a>(
+    ranks: &Ranks<'a>,
+    rank: usize,
+    message: &CallFacts,
+) -> Option<(&'a CallFacts, Vec<(usize, &'a CallFacts, Difference)>)> {
+    let comm = ranks.comm(rank, message.comm).filter(|it| it.facts.private)?;
+    let begun = |member: usize| {
+        ranks
+            .calls(member)
+            .find(|it| it.kind == Kind::Steps && it.comm == message.comm && it.tag == message.tag)
+    };
+    let mine = begun(rank)?;
+    let others = comm.members().filter(|&member| member != rank).filter_map(|member| {
+        let other = begun(member)?;
+        Some((member, other, difference(mine, other)?))
+    });
+    Some((mine, others.collect()))
+}
+
 /// The members that call something else under the number of this call, and in what they differ.
 pub(super) fn different<'a>(
     ranks: &Ranks<'a>,

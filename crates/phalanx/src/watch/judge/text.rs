@@ -180,7 +180,7 @@ fn party(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> Option<String> {
     let word = match call.kind {
         Kind::Send | Kind::SyncSend | Kind::BufferedSend => "to",
         Kind::Receive | Kind::Probe => "from",
-        Kind::FromRoot | Kind::ToRoot => "with root",
+        Kind::FromRoot | Kind::ToRoot | Kind::Steps => "with root",
         _ => return None,
     };
     let name = match call.party {

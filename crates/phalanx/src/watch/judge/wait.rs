@@ -49,7 +49,7 @@ pub(super) fn of<'a>(ranks: &Ranks<'a>, rank: usize) -> Option<Wait<'a>> {
 /// What a rank says it waits for.
 pub(super) fn stated<'a>(ranks: &Ranks<'a>, rank: usize) -> Option<Wait<'a>> {
     let call = ranks.inside(rank)?;
-    if call.kind == Kind::Local {
+    if matches!(call.kind, Kind::Local | Kind::Steps) {
         return None;
     }
     Some(wait_in(ranks, rank, ranks.statement(rank)?, call))

@@ -393,3 +393,46 @@ fn ranks_that_wait_for_one_that_goes_on_are_not_mentioned() {
     job.is_not_proved(Verdict::Nothing, &[]);
     Job::new(3).is_not_proved(Verdict::Nothing, &[]);
 }
+
+/// Operations of all ranks that are made of messages: which one is begun is told, too.
+#[test]
+fn operations_of_messages_that_differ_are_named() {
+    const PRIVATE: u64 = 9;
+    let begun = |operation: &str, root: u32, line: u32| {
+        let call = CallFacts {
+            party: Party::Rank(root),
+            tag: Some(4),
+            ..call(operation, Kind::Steps, line)
+        };
+        on(PRIVATE, call)
+    };
+    let receives = |operation: &str, from: u32, line: u32| {
+        let call = CallFacts { operation: operation.to_owned(), ..recv(from, 4, line) };
+        on(PRIVATE, call)
+    };
+    let job = |operation: &str, root: u32| {
+        Job::new(2)
+            .comm(PRIVATE, "world", &[0, 1])
+            .with(0, |it| it.comms[1].private = true)
+            .with(1, |it| it.comms[1].private = true)
+            .done(0, begun("reduce_object", 0, 3))
+            .done(1, begun(operation, root, 7))
+            .inside(0, receives("reduce_object", 1, 3))
+            .inside(1, finalize(9))
+    };
+    job("reduce_object", 1).is_deadlock(
+        &[0, 1],
+        &[
+            "different root: reduce_object on `world` has not the same root on all ranks",
+            "rank 0 reduce_object with root 0, on `world` src/main.rs:3:9",
+            "rank 1 reduce_object with root 1, on `world` src/main.rs:7:9",
+            "what helps: give the same root on all ranks",
+        ],
+    );
+    job("scan_object", 0).is_deadlock(
+        &[0, 1],
+        &["different collectives: the ranks of `world` have begun different operations"],
+    );
+    let text = job("reduce_object", 0).judge().text;
+    assert!(!text.contains("different"), "{text}");
+}

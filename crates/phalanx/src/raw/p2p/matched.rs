@@ -1,0 +1,144 @@
+//! Messages that are matched first and received later.
+
+use std::mem::MaybeUninit;
+
+use phalanx_sys as ffi;
+
+use super::recv::received_or_cut;
+use super::{Envelope, RawStatus, half, identity};
+use crate::error::Result;
+use crate::raw::request::Live;
+use crate::raw::wait::{Policy, blocking, policy, until};
+use crate::raw::{SUCCESS, ViewMut, failure, gate_as, look, strict};
+use crate::record::{Call, Kind, What, no_name};
+
+/// A message that has been matched: nobody else can receive it.
+pub struct Matched {
+    pub(super) message: ffi::MPI_Message,
+    pub status: RawStatus,
+}
+
+// SAFETY: a message handle is a plain value; the gate checks which thread may use it.
+unsafe impl Send for Matched {}
+
+pub(crate) fn try_probe(call: &Call<'_>, from: Envelope) -> Result<Option<Matched>> {
+    let comm = identity(call);
+    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
+    // SAFETY: reading a constant of the C library.
+    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let mut found = 0;
+    let what = What::of(Kind::Probe, 0, no_name);
+    // SAFETY: all three results are writable.
+    let found = look(call, &what, || unsafe {
+        let code = ffi::MPI_Improbe(
+            from.rank,
+            from.tag,
+            comm,
+            &mut found,
+            &mut message,
+            status.as_mut_ptr(),
+        );
+        (code, found != 0)
+    })?;
+    // SAFETY: zero is a valid status.
+    let status = RawStatus(unsafe { status.assume_init() });
+    Ok(found.then_some(Matched { message, status }))
+}
+
+/// The same inside of a call that the gate has allowed.
+pub(crate) fn try_match(call: &Call<'_>, from: Envelope) -> Result<Option<Matched>> {
+    let comm = identity(call);
+    let mut status = RawStatus::empty();
+    // SAFETY: reading a constant of the C library.
+    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let mut found = 0;
+    // SAFETY: all three results are writable.
+    let code = unsafe {
+        let (rank, tag) = (from.rank, from.tag);
+        ffi::MPI_Improbe(rank, tag, comm, &mut found, &mut message, &mut status.0)
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    Ok((found != 0).then_some(Matched { message, status }))
+}
+
+/// Starts to receive what was matched, inside of a call that the gate has allowed.
+///
+/// # Safety
+/// As for [`irecv`].
+pub(crate) unsafe fn start_matched(
+    call: &Call<'_>,
+    mut matched: Matched,
+    view: ViewMut<'_>,
+    request: &mut Live,
+) -> Result<()> {
+    let counted = view.counted(call)?;
+    // SAFETY: the caller keeps the buffer until completion; the message is received once.
+    let code = unsafe {
+        ffi::MPI_Imrecv(
+            view.pointer,
+            counted.count,
+            counted.datatype,
+            &mut matched.message,
+            &mut request.raw,
+        )
+    };
+    if code != SUCCESS {
+        return Err(failure(call, code));
+    }
+    note_matched(call, &matched, &view, request);
+    Ok(())
+}
+
+pub(super) fn note_matched(
+    call: &Call<'_>,
+    matched: &Matched,
+    view: &ViewMut<'_>,
+    request: &mut Live,
+) {
+    let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    request.started(&half(call, envelope), &what);
+}
+
+pub(crate) fn probe(call: &Call<'_>, from: Envelope) -> Result<Matched> {
+    if policy() == Policy::Poll {
+        strict::delay();
+        return until(call, Kind::Probe, || try_probe(call, from));
+    }
+    let comm = identity(call);
+    let mut status = MaybeUninit::<ffi::MPI_Status>::zeroed();
+    // SAFETY: reading a constant of the C library.
+    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
+    let what = || What::of(Kind::Probe, 0, no_name);
+    // SAFETY: both results are writable.
+    gate_as(call, what, || unsafe {
+        ffi::MPI_Mprobe(from.rank, from.tag, comm, &mut message, status.as_mut_ptr())
+    })?;
+    // SAFETY: zero is a valid status, and the call succeeded.
+    Ok(Matched { message, status: RawStatus(unsafe { status.assume_init() }) })
+}
+
+/// Receives a message that was matched before.
+pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) -> Result<RawStatus> {
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    let message = &raw mut matched.message;
+    // The null process, whose message this may be, writes no status that counts.
+    let mut status = matched.status;
+    let pointer = &raw mut status.0;
+    // The message is here: nothing is waited for but its rest.
+    let outcome = blocking(
+        call,
+        What::local,
+        // SAFETY: the view lends `count` items of `datatype` until this function returns; the
+        // message was matched and is received once.
+        move || unsafe { ffi::MPI_Mrecv(buffer, count, datatype, message, pointer) },
+        // SAFETY: as above.
+        move |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
+        move || pointer,
+    );
+    received_or_cut(call, outcome, &status, view.element, 0)?;
+    Ok(status)
+}
