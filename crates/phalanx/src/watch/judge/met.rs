@@ -93,13 +93,35 @@ pub(super) fn counterpart<'a>(
         .find(|it| it.comm == call.comm && it.number == call.number && it.kind.is_collective())
 }
 
+/// A member, what it calls, and in what that differs.
+pub(super) type Differing<'a> = (usize, &'a CallFacts, Difference);
+
+/// The members that call something else under the number of this call, and in what they differ.
+pub(super) fn different<'a>(
+    ranks: &Ranks<'a>,
+    rank: usize,
+    call: &CallFacts,
+) -> Vec<Differing<'a>> {
+    let Some(comm) = ranks.comm(rank, call.comm) else { return Vec::new() };
+    if call.number == 0 {
+        return Vec::new();
+    }
+    comm.members()
+        .filter(|&member| member != rank)
+        .filter_map(|member| {
+            let other = counterpart(ranks, member, call)?;
+            Some((member, other, difference(call, other)?))
+        })
+        .collect()
+}
+
 /// The same for an operation that is made of messages, of which a call is one. Of these it is not proved
 /// that they hang: their messages tell that.
 pub(super) fn different_steps<'a>(
     ranks: &Ranks<'a>,
     rank: usize,
     message: &CallFacts,
-) -> Option<(&'a CallFacts, Vec<(usize, &'a CallFacts, Difference)>)> {
+) -> Option<(&'a CallFacts, Vec<Differing<'a>>)> {
     let comm = ranks.comm(rank, message.comm).filter(|it| it.facts.private)?;
     let begun = |member: usize| {
         ranks
@@ -112,25 +134,6 @@ pub(super) fn different_steps<'a>(
         Some((member, other, difference(mine, other)?))
     });
     Some((mine, others.collect()))
-}
-
-/// The members that call something else under the number of this call, and in what they differ.
-pub(super) fn different<'a>(
-    ranks: &Ranks<'a>,
-    rank: usize,
-    call: &CallFacts,
-) -> Vec<(usize, &'a CallFacts, Difference)> {
-    let Some(comm) = ranks.comm(rank, call.comm) else { return Vec::new() };
-    if call.number == 0 {
-        return Vec::new();
-    }
-    comm.members()
-        .filter(|&member| member != rank)
-        .filter_map(|member| {
-            let other = counterpart(ranks, member, call)?;
-            Some((member, other, difference(call, other)?))
-        })
-        .collect()
 }
 
 /// Whether the result of a call needs something from each rank that has to give something. Where it is
