@@ -1,3 +1,4 @@
 //! What the programs of the tests share.
 
+pub mod transcript;
 pub mod watch_row;
