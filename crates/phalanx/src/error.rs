@@ -61,6 +61,10 @@ pub enum ErrorKind {
     Mismatch,
     /// Ranks wait for each other and can never go on; the detail is the whole report.
     Deadlock,
+    /// A file or folder cannot be read or written.
+    File,
+    /// What a file holds is not what was written.
+    Damaged,
     /// Any other error that the MPI library reported.
     Library,
 }
@@ -84,6 +88,8 @@ impl ErrorKind {
             ErrorKind::Unsupported => "not supported by this MPI",
             ErrorKind::Mismatch => "ranks disagree",
             ErrorKind::Deadlock => "deadlock (proved)",
+            ErrorKind::File => "file error",
+            ErrorKind::Damaged => "damaged file",
             ErrorKind::Library => "MPI error",
         }
     }
@@ -246,6 +252,8 @@ predicates! {
     is_unsupported => Unsupported: "the linked MPI lacks a feature";
     is_mismatch => Mismatch: "two ranks disagree about a collective";
     is_deadlock => Deadlock: "ranks wait for each other and can never go on";
+    is_file => File: "a file or folder cannot be read or written";
+    is_damaged => Damaged: "what a file holds is not what was written";
     is_library => Library: "the MPI library reported some other error";
 }
 

@@ -16,6 +16,7 @@
 #![deny(missing_docs)]
 
 mod board;
+pub mod checkpoint;
 mod collective;
 mod comm;
 mod datatype;
@@ -29,6 +30,7 @@ pub mod prelude;
 mod raw;
 mod record;
 mod request;
+pub mod signal;
 pub mod testing;
 mod topology;
 #[allow(dead_code)] // its parts come together in the next changes

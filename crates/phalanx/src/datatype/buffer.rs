@@ -98,6 +98,19 @@ fn bytes_of_mut<T: Element>(elements: &mut [T]) -> ViewMut<'_> {
     }
 }
 
+/// A slice as plain bytes, for files.
+pub(crate) fn as_bytes<T: Element>(elements: &[T]) -> &[u8] {
+    // SAFETY: elements have no padding, so all of their bytes may be read.
+    unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
+}
+
+/// The same to be written.
+pub(crate) fn as_bytes_mut<T: Element>(elements: &mut [T]) -> &mut [u8] {
+    let bytes = size_of_val(elements);
+    // SAFETY: every bit pattern of an element is valid.
+    unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), bytes) }
+}
+
 fn zero<T: Element>() -> T {
     // SAFETY: every bit pattern of an element is valid.
     unsafe { std::mem::zeroed() }

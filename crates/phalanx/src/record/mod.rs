@@ -274,6 +274,12 @@ operations! {
     SPARSE_EXCHANGE = "sparse_exchange": "MPI_Issend";
     SPARSE_EXCHANGE_OBJECT = "sparse_exchange_object": "MPI_Issend";
     IN_ORDER = "in_order": "MPI_Recv";
+    SIGNALS = "watch signals": "none";
+    CHECKPOINT_OPEN = "open checkpoints": "MPI_Bcast";
+    CHECKPOINT_PART = "object of a checkpoint": "none";
+    CHECKPOINT_SAVE = "save checkpoint": "MPI_Gatherv";
+    CHECKPOINT_LATEST = "latest checkpoint": "MPI_Bcast";
+    CHECKPOINT_READ = "read checkpoint": "none";
     DATATYPE = "datatype": "MPI_Type_commit";
     OP = "reduction operation": "MPI_Op_create";
 }

@@ -8,8 +8,12 @@
 //! Each rank has a block of the plate. In every step it needs the cells along the edges of its
 //! neighbours' blocks: they travel while it computes the cells that do not need them. The result has the
 //! same bits as the serial one, which is computed as well, unless the plate is large.
+//!
+//! With `--checkpoint` a signal (SIGUSR1, SIGTERM) does not end it: all ranks agree on a step, write a
+//! checkpoint and leave with exit code 85. With `--resume` it goes on from there, on any number of ranks.
 
 mod picture;
+mod saved;
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -25,7 +29,10 @@ use serde::Serialize;
     after_help = "Examples:
   mpirun -n 4 heat                                   four ranks, a line for people
   mpirun -n 4 heat --output heat.png                 and a picture
-  mpirun -n 6 heat --size 2000 --steps 1e4 --json    one JSON object, for scripts"
+  mpirun -n 6 heat --size 2000 --steps 1e4 --json    one JSON object, for scripts
+  mpirun -n 4 heat --checkpoint saved --resume       goes on where it was told to stop
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 85 told to stop (SIGUSR1, SIGTERM), checkpoint written."
 )]
 struct Args {
     /// Cells along each side of the plate, from 1 to 20000
@@ -49,7 +56,22 @@ struct Args {
     /// Write a picture of the result (PNG)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Print a JSON object: size, steps, ranks, grid, mean, identical, seconds
+    /// Write a checkpoint into this folder when told to stop (SIGUSR1, SIGTERM), and leave with code 85
+    #[arg(long, value_name = "FOLDER")]
+    checkpoint: Option<PathBuf>,
+    /// Write one after every so many steps, too
+    #[arg(
+        long,
+        value_name = "STEPS",
+        requires = "checkpoint",
+        allow_negative_numbers = true,
+        value_parser = examples::whole(1..=1_000_000_000)
+    )]
+    every: Option<u64>,
+    /// Go on from the latest checkpoint, if there is one
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
+    /// Print a JSON object: size, steps, ranks, grid, resumed_from, mean, identical, seconds
     #[arg(long)]
     json: bool,
     /// Do not compute the serial result to compare with
@@ -66,6 +88,8 @@ struct Report {
     steps: u64,
     ranks: usize,
     grid: [usize; 2],
+    /// The step of the checkpoint from which it went on.
+    resumed_from: Option<u64>,
     /// Of all cells, in °C.
     mean: f64,
     /// Whether every bit is that of the serial result; `null` where that was not computed.
@@ -204,10 +228,12 @@ fn collect(grid: &Cart, size: u64, block: &Block) -> phalanx::Result<Option<Vec<
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<ExitCode> {
-    let Args { size, steps, output, json, no_check, quiet } = match examples::arguments(&world) {
+    let args: Args = match examples::arguments(&world) {
         Ok(args) => args,
         Err(code) => return Ok(code),
     };
+    let Args { size, steps, json, no_check, quiet, .. } = args;
+    let output = args.output;
     let grid = world.cart(&[0, 0], &[false, false])?.expect("a free grid has room for all ranks");
     if grid.dims().iter().any(|&dim| dim as u64 > size) {
         let need = format!(
@@ -234,13 +260,31 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     let interior = [bottom - top, right - left];
     let halo = grid.halo_with(&interior, &[(1, 1); 2], Corners::Skip)?;
 
+    let mut saving = None;
+    let mut begun = 0;
+    if let Some(folder) = &args.checkpoint {
+        let it = saved::Saving::open(&world, folder, args.every)?;
+        match it.begin(size, steps, args.resume, &mut block, [top, left])? {
+            Ok(step) => begun = step,
+            Err(refusal) => return Ok(examples::refuse(&world, &refusal)),
+        }
+        saving = Some(it);
+    }
+    let resumed_from = (begun > 0).then_some(begun);
+
     let mut progress = examples::Progress::new(&grid, steps, quiet)?;
     world.barrier()?;
     let start = phalanx::wtime();
     let mut busy = 0.0;
-    for done in 1..=steps {
+    for done in begun + 1..=steps {
         busy += step(&halo, &mut block, &mut next)?;
         progress.done(done, busy)?;
+        if let Some(saving) = &saving
+            && saving.after(done, size, &block, [top, left])?
+        {
+            progress.finish()?;
+            return Ok(saved::leave(&world, done, steps));
+        }
     }
     progress.finish()?;
     world.barrier()?;
@@ -257,7 +301,8 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
         let dims = [grid.dims()[0], grid.dims()[1]];
         if json {
             let ranks = world.size();
-            let report = Report { size, steps, ranks, grid: dims, mean, identical, seconds };
+            let report =
+                Report { size, steps, ranks, grid: dims, resumed_from, mean, identical, seconds };
             println!("{}", serde_json::to_string(&report).expect("plain numbers"));
         } else {
             let verdict = match identical {

@@ -1,0 +1,159 @@
+//! What is in a file, and what tells that it is whole.
+//!
+//! ```text
+//! 0     magic, version, parts, step, place and checksum of the table, checksum of these 64 bytes
+//! 4096  sections of rank 0, of rank 1, …, each part on a page of its own
+//! …     the table: each section's name, type, place, length and checksum
+//! ```
+//!
+//! Numbers are little-endian. The first 64 bytes are written last.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::error::Error;
+use crate::object::{Bincode, decode, to_bytes};
+use crate::record::Call;
+
+const MAGIC: [u8; 8] = *b"PHXCKPT\n";
+const VERSION: u32 = 1;
+pub(super) const HEAD: usize = 64;
+/// Parts begin at multiples of this, so that no two ranks write to the same page.
+pub(super) const PAGE: u64 = 4096;
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
+
+/// Where everything is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Table {
+    pub step: u64,
+    /// One for each rank that has saved.
+    pub parts: Vec<Vec<Section>>,
+}
+
+/// A piece of a part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Section {
+    pub name: String,
+    pub content: Content,
+    /// From the start of the file; in a table that is not placed yet, from the start of the part.
+    pub offset: u64,
+    pub length: u64,
+    pub checksum: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Content {
+    /// A value and its header, as in a message.
+    Object,
+    /// Elements as they lie in memory.
+    Elements { type_name: String, size: u64, len: u64 },
+}
+
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
+}
+
+/// The next multiple of a page.
+pub(super) fn page_after(offset: u64) -> Option<u64> {
+    offset.checked_next_multiple_of(PAGE)
+}
+
+/// The bytes of a table, and the head of its file.
+pub(super) fn encode(
+    call: &Call<'_>,
+    table: &Table,
+    offset: u64,
+) -> Result<(Vec<u8>, [u8; HEAD]), Error> {
+    let bytes = to_bytes::<Bincode, Table>(call, table)?;
+    let mut head = [0; HEAD];
+    head[..8].copy_from_slice(&MAGIC);
+    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    head[12..16].copy_from_slice(&(table.parts.len() as u32).to_le_bytes());
+    let words = [table.step, offset, bytes.len() as u64, checksum(&bytes), 0];
+    for (place, word) in head[16..56].chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    let sealed = checksum(&head[..56]);
+    head[56..].copy_from_slice(&sealed.to_le_bytes());
+    Ok((bytes, head))
+}
+
+/// Reads the table of a file, or says why it is none.
+pub(super) fn read_table(call: &Call<'_>, file: &File) -> Result<Table, String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut head = [0; HEAD];
+    if length < HEAD as u64 {
+        return Err(format!("it ends after {length} bytes, in its head"));
+    }
+    file.read_exact_at(&mut head, 0).map_err(|error| error.to_string())?;
+    if head == [0; HEAD] {
+        return Err("it was never completed".to_owned());
+    }
+    if head[..8] != MAGIC {
+        return Err("it is no checkpoint".to_owned());
+    }
+    let word = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&head[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    if word(56) != checksum(&head[..56]) {
+        return Err("its head is damaged".to_owned());
+    }
+    let (version, parts) = (word(8) as u32, (word(8) >> 32) as usize);
+    if version != VERSION {
+        return Err(format!(
+            "it has version {version} of the format, this program reads {VERSION}"
+        ));
+    }
+    let (step, offset, bytes) = (word(16), word(24), word(32));
+    if offset.checked_add(bytes) != Some(length) {
+        return Err(format!("it has {length} bytes, not {offset} and a table of {bytes}"));
+    }
+    let mut table = vec![0; bytes as usize];
+    file.read_exact_at(&mut table, offset).map_err(|error| error.to_string())?;
+    if word(40) != checksum(&table) {
+        return Err("its table is damaged".to_owned());
+    }
+    let table: Table = decode::<Bincode, Table>(call, &table)
+        .map_err(|error| format!("its table cannot be read: {}", error.detail()))?;
+    let is_inside = |it: &Section| {
+        it.offset >= HEAD as u64
+            && it.offset.checked_add(it.length).is_some_and(|end| end <= offset)
+    };
+    if table.step != step
+        || table.parts.len() != parts
+        || !table.parts.iter().flatten().all(is_inside)
+    {
+        return Err("its table contradicts its head".to_owned());
+    }
+    Ok(table)
+}
+
+/// Whether the bytes of a section are those that were written.
+pub(super) fn verify(file: &File, section: &Section) -> Result<(), String> {
+    let mut hash = Xxh3::new();
+    let mut chunk = vec![0; CHUNK.min(section.length as usize)];
+    let mut done = 0;
+    while done < section.length {
+        let now = (section.length - done).min(CHUNK as u64) as usize;
+        file.read_exact_at(&mut chunk[..now], section.offset + done)
+            .map_err(|error| cannot_read(section, &error))?;
+        hash.update(&chunk[..now]);
+        done += now as u64;
+    }
+    if hash.digest() == section.checksum { Ok(()) } else { Err(damaged(section)) }
+}
+
+pub(super) fn damaged(section: &Section) -> String {
+    format!("`{}` is damaged: its checksum is not the one that was written", section.name)
+}
+
+pub(super) fn cannot_read(section: &Section, error: &io::Error) -> String {
+    format!("`{}` cannot be read: {error}", section.name)
+}
