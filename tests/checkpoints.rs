@@ -1,0 +1,345 @@
+//! Checkpoints: what was saved comes back, and what is damaged or unfinished is not used.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+
+use phalanx::checkpoint::{Folder, Part};
+use phalanx::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A folder of its own, which goes when the test is over.
+struct Place {
+    path: PathBuf,
+    is_mine: bool,
+}
+
+impl Place {
+    fn new(world: &Comm, name: &str) -> phalanx::Result<Place> {
+        let path = || {
+            let name = format!("phalanx-{name}-{}", std::process::id());
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+        };
+        let path = world.bcast_object((world.rank() == 0).then(path), 0)?;
+        Ok(Place { path, is_mine: world.rank() == 0 })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).expect("a folder");
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            entry.expect("an entry").file_name().to_str().expect("UTF-8").to_owned()
+        };
+        let mut names: Vec<String> = entries.map(name).collect();
+        names.sort();
+        names
+    }
+
+    fn file(&self, step: u64) -> PathBuf {
+        self.path.join(format!("step-{step:012}.phxckpt"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_mine {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Settings {
+    method: String,
+    rate: f64,
+}
+
+fn settings() -> Settings {
+    Settings { method: "explicit".to_owned(), rate: 0.2 }
+}
+
+/// As long as a rank's share, which differs.
+fn cells(rank: usize, step: u64) -> Vec<f64> {
+    (0..1000 + 777 * rank).map(|cell| (cell as f64).sin() + step as f64).collect()
+}
+
+fn save(folder: &Folder, world: &Comm, step: u64) -> phalanx::Result<()> {
+    let cells = cells(world.rank(), step);
+    let mut part = Part::new();
+    part.slice("cells", &cells).object("settings", &settings())?;
+    folder.save(step, part.slice::<u8>("nothing", &[]))
+}
+
+/// Only rank 0 changes a file; all wait until it has.
+fn damage(world: &Comm, change: impl FnOnce()) -> phalanx::Result<()> {
+    if world.rank() == 0 {
+        change();
+    }
+    world.barrier()
+}
+
+fn flip(path: &Path, offset: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).expect("a file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 0x10], offset).expect("a byte");
+}
+
+#[phalanx::test(ranks = [1, 2, 3, 4, 5])]
+fn what_was_saved_comes_back(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "comes-back")?;
+    let folder = Folder::open(&world, place.path.join("made/when/needed"))?;
+    assert!(folder.latest()?.is_none());
+    save(&folder, &world, 7)?;
+    save(&folder, &world, 12)?;
+    let saved = Folder::open(&world, folder.path())?.latest()?.expect("a checkpoint");
+    assert_eq!((saved.step(), saved.parts(), saved.refused()), (12, world.size(), &[][..]));
+    let mine = saved.mine()?;
+    assert_eq!(mine.names().collect::<Vec<_>>(), ["cells", "settings", "nothing"]);
+    assert_eq!(mine.slice::<f64>("cells")?, cells(world.rank(), 12));
+    assert_eq!(mine.object::<Settings>("settings")?, settings());
+    assert_eq!(mine.slice::<u8>("nothing")?, []);
+    let mut buffer = vec![0.0; 1000 + 777 * world.rank()];
+    mine.read_into("cells", &mut buffer)?;
+    assert_eq!(buffer, cells(world.rank(), 12));
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [4])]
+fn other_numbers_of_ranks_read_each_part(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "other-numbers")?;
+    save(&Folder::open(&world, &place.path)?, &world, 3)?;
+    // Three of the ranks, and each alone.
+    let three = world.split(if world.rank() < 3 { Some(0) } else { None }, 0)?;
+    let alone = phalanx::self_().expect("MPI is running");
+    for comm in three.iter().chain([&alone]) {
+        let saved = match Folder::open(comm, &place.path)?.latest()? {
+            Some(saved) => saved,
+            None => panic!("no checkpoint for {} ranks", comm.size()),
+        };
+        let error = saved.mine().map(drop).unwrap_err();
+        assert!(error.is_invalid_length(), "{error}");
+        assert!(error.detail().contains("saved by 4 ranks, these are"), "{error}");
+        for rank in 0..saved.parts() {
+            assert_eq!(saved.part(rank)?.slice::<f64>("cells")?, cells(rank, 3));
+        }
+        assert!(saved.part(4).map(drop).unwrap_err().is_invalid_rank());
+        // Each opens the folder, which all share: one after another.
+        comm.barrier()?;
+    }
+    if let Some(three) = three {
+        three.free()?;
+    }
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 3])]
+fn what_is_asked_for_wrongly_is_an_error(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "wrongly")?;
+    let folder = Folder::open(&world, &place.path)?;
+    save(&folder, &world, 1)?;
+    let saved = folder.latest()?.expect("a checkpoint");
+    let mine = saved.mine()?;
+    let error = mine.slice::<f32>("cells").unwrap_err();
+    assert!(error.is_type_mismatch(), "{error}");
+    assert!(error.detail().contains("is a slice of f64, and f32 was asked for"), "{error}");
+    let error = mine.slice::<f64>("cell").unwrap_err();
+    assert!(error.is_file(), "{error}");
+    assert!(error.detail().contains("only: `cells`, `settings`, `nothing`"), "{error}");
+    assert!(mine.object::<u64>("settings").unwrap_err().is_type_mismatch());
+    assert!(mine.object::<Vec<f64>>("cells").unwrap_err().is_type_mismatch());
+    assert!(mine.slice::<u8>("settings").unwrap_err().is_type_mismatch());
+    let error = mine.read_into("cells", &mut [0.0_f64; 3]).unwrap_err();
+    assert!(error.is_invalid_length(), "{error}");
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn the_latest_ones_are_kept_and_later_ones_of_another_run_are_left_alone(
+    world: Comm,
+) -> phalanx::Result<()> {
+    let place = Place::new(&world, "kept")?;
+    let folder = Folder::open(&world, &place.path)?.keep(2);
+    for step in [5, 900, 10, 15, 20] {
+        save(&folder, &world, step)?;
+    }
+    let kept = [15, 20, 900].map(|step| format!("step-{step:012}.phxckpt"));
+    assert_eq!(place.names(), kept);
+    // The same step again takes the place of the first.
+    folder.save(900, Part::new().slice("cells", &[1_u8]))?;
+    let saved = folder.latest()?.expect("a checkpoint");
+    assert_eq!(saved.mine()?.slice::<u8>("cells")?, [1]);
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 4])]
+fn a_damaged_one_is_refused_and_the_one_before_is_used(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "damaged")?;
+    let folder = Folder::open(&world, &place.path)?.keep(9);
+    save(&folder, &world, 1)?;
+    save(&folder, &world, 2)?;
+    let (file, whole) = (place.file(2), fs::read(place.file(2)).expect("a file"));
+    let length = whole.len() as u64;
+    let last = world.size() - 1;
+    let start = 4096 * (0..last).fold(1, |page, rank| page + pages(rank));
+    let damages: [(&str, &dyn Fn()); 9] = [
+        ("its head is damaged", &|| flip(&file, 17)),
+        ("it is no checkpoint", &|| flip(&file, 0)),
+        ("`cells` is damaged", &|| flip(&file, start + 4000)),
+        ("`settings` is damaged", &|| flip(&file, 4096 + 8000 + 3)),
+        ("its table is damaged", &|| flip(&file, length - 5)),
+        ("bytes, not", &|| fs::write(&file, &whole[..whole.len() - 1]).expect("a file")),
+        ("it ends after 9 bytes", &|| fs::write(&file, &whole[..9]).expect("a file")),
+        ("it was never completed", &|| fs::write(&file, vec![0; whole.len()]).expect("a file")),
+        ("cannot be opened", &|| {
+            fs::remove_file(&file).expect("a file");
+            symlink("nowhere", &file).expect("a link");
+        }),
+    ];
+    for (reason, change) in damages {
+        damage(&world, change)?;
+        let saved = folder.latest()?.expect("the one before");
+        assert_eq!((saved.step(), saved.refused().len()), (1, 1), "{reason}");
+        let refused = &saved.refused()[0];
+        assert_eq!(refused.path, file);
+        assert!(refused.reason.contains(reason), "{reason}: {}", refused.reason);
+        assert!(refused.reason.starts_with("rank "), "{}", refused.reason);
+        assert_eq!(saved.mine()?.slice::<f64>("cells")?, cells(world.rank(), 1));
+        damage(&world, || {
+            let _ = fs::remove_file(&file);
+            fs::write(&file, &whole).expect("a file");
+        })?;
+        assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(2));
+    }
+    // To begin anew although there was something is for people to decide.
+    damage(&world, || [1, 2].iter().for_each(|&step| flip(&place.file(step), 40)))?;
+    let error = folder.latest().map(drop).unwrap_err();
+    assert!(error.is_damaged(), "{error}");
+    assert_eq!(error.detail().matches("its head is damaged").count(), 2, "{error}");
+    world.barrier()
+}
+
+/// Pages of 4096 bytes that the part of a rank takes.
+fn pages(rank: usize) -> u64 {
+    let mut object = Part::new();
+    object.object("settings", &settings()).expect("it can be encoded");
+    // A string, its length and a number, behind a header of 32 bytes.
+    ((8 * cells(rank, 0).len() + 32 + 8 + "explicit".len() + 8) as u64).div_ceil(4096)
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn what_was_never_finished_is_not_looked_at_and_goes(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "unfinished")?;
+    let folder = Folder::open(&world, &place.path)?;
+    save(&folder, &world, 1)?;
+    damage(&world, || {
+        fs::write(place.path.join("step-000000000002.phxckpt.unfinished"), [1; 5000])
+            .expect("a file");
+        fs::write(place.path.join("notes.txt"), "mine").expect("a file");
+    })?;
+    assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
+    let folder = Folder::open(&world, &place.path)?;
+    assert_eq!(place.names(), ["notes.txt", "step-000000000001.phxckpt"]);
+    assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [2, 3])]
+fn ranks_at_different_steps_save_nothing(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "steps")?;
+    let folder = Folder::open(&world, &place.path)?;
+    let error =
+        save(&folder, &world, 10 + world.rank() as u64 / (world.size() as u64 - 1)).unwrap_err();
+    assert!(error.is_mismatch(), "{error}");
+    let last = world.size() - 1;
+    assert!(
+        error.detail().contains(&format!("rank 0 is at step 10, rank {last} at step 11")),
+        "{error}"
+    );
+    assert_eq!(place.names(), [""; 0]);
+    // Nothing is left behind that would disturb the next one.
+    save(&folder, &world, 12)?;
+    assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(12));
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn two_sections_of_one_name_are_an_error_on_all_ranks(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "names")?;
+    let folder = Folder::open(&world, &place.path)?;
+    let mut part = Part::new();
+    part.slice("a", &[1_u8])
+        .slice(if world.rank() + 1 == world.size() { "a" } else { "b" }, &[2_u8]);
+    let error = folder.save(1, &part).unwrap_err();
+    assert!(error.is_invalid_length(), "{error}");
+    assert!(error.detail().contains("two sections that are called `a`"), "{error}");
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 3])]
+fn a_folder_that_cannot_be_is_an_error_on_all_ranks(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "cannot-be")?;
+    damage(&world, || fs::write(&place.path, "a file").expect("a file"))?;
+    let error = Folder::open(&world, &place.path).map(drop).unwrap_err();
+    assert!(error.is_file(), "{error}");
+    assert!(error.detail().starts_with("rank 0 on "), "{error}");
+    damage(&world, || fs::remove_file(&place.path).expect("a file"))?;
+    // Ranks that look elsewhere, as on hosts that do not share the folder.
+    let path = place.path.join(if world.rank() == 0 { "one" } else { "another" });
+    match Folder::open(&world, path) {
+        Ok(_) => assert_eq!(world.size(), 1),
+        Err(error) => {
+            assert!(error.is_file(), "{error}");
+            assert!(error.detail().contains("the hosts must share it"), "{error}");
+        }
+    }
+    world.barrier()
+}
+
+/// A file system of its own that is soon full. It goes when nobody uses it any more.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &Path, bytes: usize) -> Option<Self> {
+        fs::create_dir_all(path).ok()?;
+        let size = format!("size={bytes}");
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "none"])
+            .arg(path)
+            .output();
+        mount.ok()?.status.success().then(|| SmallDisk(path.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[phalanx::test(ranks = [1, 3])]
+fn a_full_disk_is_an_error_on_all_ranks_and_leaves_the_one_before(
+    world: Comm,
+) -> phalanx::Result<()> {
+    let place = Place::new(&world, "full")?;
+    let room = 4096 * (2 + (0..world.size()).map(pages).sum::<u64>()) as usize;
+    let disk =
+        (world.rank() == 0).then(|| SmallDisk::mount(&place.path, room + room / 2)).flatten();
+    if !world.bcast_object((world.rank() == 0).then_some(disk.is_some()), 0)? {
+        eprintln!("skipped: this needs the right to mount a small file system");
+        return Ok(());
+    }
+    let folder = Folder::open(&world, &place.path)?;
+    save(&folder, &world, 1)?;
+    let error = save(&folder, &world, 2).unwrap_err();
+    assert!(error.is_file(), "{error}");
+    assert!(error.detail().contains("No space left on device"), "{error}");
+    assert!(error.detail().contains("cannot write to"), "{error}");
+    // What was written of it is gone, so that there is room again for others.
+    assert_eq!(place.names(), ["step-000000000001.phxckpt"]);
+    let saved = folder.latest()?.expect("the one before");
+    assert_eq!(saved.mine()?.slice::<f64>("cells")?, cells(world.rank(), 1));
+    drop(saved);
+    world.barrier()?;
+    drop(disk);
+    world.barrier()
+}
