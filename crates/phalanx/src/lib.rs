@@ -33,7 +33,6 @@ mod request;
 pub mod signal;
 pub mod testing;
 mod topology;
-#[allow(dead_code)] // its parts come together in the next changes
 mod watch;
 mod world;
 
