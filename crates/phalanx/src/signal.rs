@@ -33,9 +33,16 @@ use crate::record::{Call, SIGNALS};
 
 /// A signal that a program may want to know of.
 ///
-/// `mpirun` of Open MPI and of MPICH pass [`Usr1`](Signal::Usr1) and [`Usr2`](Signal::Usr2) on to all ranks.
-/// [`Term`](Signal::Term) and [`Int`](Signal::Int) end the launcher, which ends the ranks soon after. Slurm's
-/// `srun`, and `scancel --signal`, pass on all of them.
+/// What a launcher does with one (Open MPI 4.1.4 and MPICH 5.0.2):
+///
+/// | sent to | Open MPI's `mpirun` | MPICH's `mpiexec` | Slurm's `srun` |
+/// |---|---|---|---|
+/// | [`Usr1`](Signal::Usr1) | passes it on | passes it on | passes it on |
+/// | [`Usr2`](Signal::Usr2) | passes it on | dies of it | passes it on |
+/// | [`Term`](Signal::Term) | passes it on, kills the ranks a second later, exit code 1 | passes it on and waits | passes it on |
+/// | [`Int`](Signal::Int) | as `Term`, which is what the ranks get | passes it on and waits | a second one within a second ends the ranks |
+///
+/// So [`Usr1`](Signal::Usr1) is the one to ask a batch system for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Signal {
