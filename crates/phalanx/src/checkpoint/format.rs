@@ -157,3 +157,116 @@ pub(super) fn damaged(section: &Section) -> String {
 pub(super) fn cannot_read(section: &Section, error: &io::Error) -> String {
     format!("`{}` cannot be read: {error}", section.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::panic::Location;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::record::CHECKPOINT_READ;
+
+    struct Temporary(PathBuf);
+
+    impl Temporary {
+        fn new(name: &str, bytes: &[u8]) -> (Temporary, File) {
+            let path = std::env::temp_dir().join(format!("phalanx-{name}-{}", std::process::id()));
+            std::fs::write(&path, bytes).expect("a file");
+            let file = OpenOptions::new().read(true).write(true).open(&path).expect("a file");
+            (Temporary(path), file)
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn call() -> Call<'static> {
+        Call::local(&CHECKPOINT_READ, Location::caller())
+    }
+
+    fn section(name: &str, offset: u64, bytes: &[u8]) -> Section {
+        let (name, content) = (name.to_owned(), Content::Object);
+        Section { name, content, offset, length: bytes.len() as u64, checksum: checksum(bytes) }
+    }
+
+    /// A checkpoint of two parts, the bytes of its file, and where its table is.
+    fn whole() -> (Table, Vec<u8>, u64) {
+        let bytes: Vec<u8> = (0..100).collect();
+        let part = |start: u64| vec![section("a", start, &bytes), section("b", start + 100, &[])];
+        let table = Table { step: 7, parts: vec![part(PAGE), part(2 * PAGE)] };
+        let end = 3 * PAGE;
+        let (encoded, head) = encode(&call(), &table, end).expect("it can be encoded");
+        let mut file = vec![0; end as usize];
+        for start in [PAGE, 2 * PAGE] {
+            file[start as usize..start as usize + 100].copy_from_slice(&bytes);
+        }
+        file[..HEAD].copy_from_slice(&head);
+        file.extend(encoded);
+        (table, file, end)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let (table, bytes, _) = whole();
+        let (_place, file) = Temporary::new("whole", &bytes);
+        assert_eq!(read_table(&call(), &file).as_ref(), Ok(&table));
+        for section in table.parts.iter().flatten() {
+            assert_eq!(verify(&file, section), Ok(()));
+        }
+    }
+
+    #[test]
+    fn no_byte_of_head_and_table_can_change_unnoticed() {
+        let (_, bytes, end) = whole();
+        let (_place, file) = Temporary::new("changed", &bytes);
+        for at in (0..HEAD as u64).chain(end..bytes.len() as u64) {
+            file.write_all_at(&[bytes[at as usize] ^ 1], at).expect("a byte");
+            assert!(read_table(&call(), &file).is_err(), "byte {at}");
+            file.write_all_at(&[bytes[at as usize]], at).expect("a byte");
+        }
+        assert!(read_table(&call(), &file).is_ok());
+    }
+
+    #[test]
+    fn no_byte_of_a_section_can_change_unnoticed() {
+        let (table, bytes, _) = whole();
+        let (_place, file) = Temporary::new("section", &bytes);
+        for at in 2 * PAGE..2 * PAGE + 100 {
+            file.write_all_at(&[bytes[at as usize] ^ 128], at).expect("a byte");
+            assert_eq!(verify(&file, &table.parts[0][0]), Ok(()));
+            assert!(verify(&file, &table.parts[1][0]).is_err(), "byte {at}");
+            file.write_all_at(&[bytes[at as usize]], at).expect("a byte");
+        }
+    }
+
+    #[test]
+    fn a_file_of_any_other_length_is_none() {
+        let (_, bytes, _) = whole();
+        for length in (0..bytes.len()).step_by(97) {
+            let (_place, file) = Temporary::new("cut", &bytes[..length]);
+            assert!(read_table(&call(), &file).is_err(), "{length} bytes");
+        }
+        let (_place, file) = Temporary::new("longer", &[&bytes[..], b"x"].concat());
+        assert!(read_table(&call(), &file).is_err());
+    }
+
+    #[test]
+    fn sections_that_lie_outside_are_refused_although_all_checksums_fit() {
+        for (offset, length) in [(0, 8), (PAGE, 3 * PAGE), (u64::MAX, 8), (8, u64::MAX)] {
+            let mut bad = section("a", offset, &[]);
+            bad.length = length;
+            let table = Table { step: 1, parts: vec![vec![bad]] };
+            let (encoded, head) = encode(&call(), &table, 2 * PAGE).expect("it can be encoded");
+            let mut bytes = vec![0; 2 * PAGE as usize];
+            bytes[..HEAD].copy_from_slice(&head);
+            bytes.extend(encoded);
+            let (_place, file) = Temporary::new("outside", &bytes);
+            let refused = read_table(&call(), &file).expect_err("it lies outside");
+            assert!(refused.contains("contradicts"), "{refused}");
+        }
+    }
+}
