@@ -110,8 +110,7 @@ pub(crate) fn agree(call: &Call<'_>) -> Result<()> {
 /// Notes that an operation of all members begins that is made of messages with its tag on the private
 /// communicator.
 pub(crate) fn steps(call: &Call<'_>) {
-    let what = What::of(Kind::Steps, 0, record::no_name);
-    record::leave(record::enter(call, &what));
+    record::remember(call, &What::of(Kind::Steps, 0, record::no_name));
 }
 
 /// A collective call with its number on the communicator.

@@ -310,6 +310,17 @@ pub(crate) fn leave(noting: Noting) {
     }
 }
 
+/// Notes something that is over: the thread is never seen inside of it.
+#[inline(always)]
+pub(crate) fn remember(call: &Call<'_>, what: &What) {
+    let lane = LANE.get();
+    let sequence = lane.sequence.load(Relaxed);
+    if sequence.is_multiple_of(2) {
+        lane.entry(sequence).note(call, what);
+        lane.sequence.store(sequence + 2, Ordering::Release);
+    }
+}
+
 /// Notes that a look has found nothing.
 #[inline(always)]
 pub(crate) fn looked(call: &Call<'_>, what: &What) {

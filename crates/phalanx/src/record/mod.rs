@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use comm::{CommRecord, Counts, Identity, Strict, known_comms};
 pub(crate) use lane::{
-    Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, marked, retire, waiting,
+    Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, marked, remember, retire,
+    waiting,
 };
 pub(crate) use pending::{
     NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::raw::request::{self, Live};
 use crate::raw::wait::{Policy, agreed_policy, ignore, poll};
 use crate::raw::{SUCCESS, gate, gate_collective, numbered, strict};
-use crate::record::{Call, What};
+use crate::record::{self, Call, What};
 
 /// Whether a collective completes in the call or is only started by it.
 pub(crate) enum Form<'r> {
@@ -68,6 +68,8 @@ pub(super) fn starting(
         start(raw)
     })?;
     let agreement = agreement?;
+    // The request is forgotten when it is complete; what was called under this number is not.
+    record::remember(call, &begun);
     request.started(call, &begun);
     if let Some(agreement) = agreement {
         request.agree(agreement);

@@ -160,7 +160,10 @@ impl<'a> Case<'a, '_> {
     fn mismatches(&self, component: &[usize], finding: &mut Finding) {
         let mut found: BTreeMap<Difference, Disagreement<'_>> = BTreeMap::new();
         for (rank, call) in self.collectives(component) {
-            for (other, its_call, difference) in met::different(self.ranks, rank, call) {
+            for differing in met::different(self.ranks, rank, call) {
+                // What comes after the first difference only follows from it.
+                let parting = met::parting(self.ranks, rank, differing.0, call);
+                let (call, (other, its_call, difference)) = parting.unwrap_or((call, differing));
                 let entry = found.entry(difference).or_insert((rank, call, Vec::new()));
                 if entry.0 == rank {
                     entry.2.push((other, its_call));
@@ -182,7 +185,13 @@ impl<'a> Case<'a, '_> {
                     let is_there = self.ranks.inside(other) == Some(its_call);
                     let what = text::call(self.ranks, other, its_call);
                     let what = if is_there { what } else { format!("{what} (begun before)") };
-                    finding.who.add(other, vec![(what, its_call.location.clone())]);
+                    let mut lines = vec![(what, its_call.location.clone())];
+                    if !is_there
+                        && let Some(wait) = self.wait(other).filter(|_| self.is_stuck[other])
+                    {
+                        lines.extend(self.lines(other, wait));
+                    }
+                    finding.who.add(other, lines);
                 }
             }
             help_with(finding, help.to_owned());
@@ -254,6 +263,8 @@ impl<'a> Case<'a, '_> {
     /// Ranks that have not begun a collective call, and never will.
     fn missing(&self, component: &[usize], finding: &mut Finding) {
         let mut seen: Vec<(u64, u32)> = Vec::new();
+        let parted: Vec<usize> =
+            (0..self.ranks.len()).filter(|&it| finding.who.holds(it)).collect();
         for (rank, call) in self.collectives(component) {
             if seen.contains(&(call.comm, call.number)) {
                 continue;
@@ -263,6 +274,8 @@ impl<'a> Case<'a, '_> {
                 .members()
                 .filter(|&it| self.is_dead(it))
                 .filter(|&it| met::has_begun(self.ranks, it, call) == Begun::No)
+                // Why these are not there has been said.
+                .filter(|&it| !parted.contains(&it))
                 .collect();
             missing.sort_unstable();
             let needs = self.graph.from(rank);

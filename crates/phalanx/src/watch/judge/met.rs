@@ -115,7 +115,26 @@ pub(super) fn different<'a>(
         .collect()
 }
 
-/// The same for an operation that is made of messages, of which a call is one. Of these it is not proved
+/// Where two ranks parted: the first call on the communicator, before this one, that is another operation
+/// or has another root, as both have called it.
+pub(super) fn parting<'a>(
+    ranks: &Ranks<'a>,
+    rank: usize,
+    other: usize,
+    call: &CallFacts,
+) -> Option<(&'a CallFacts, Differing<'a>)> {
+    let earlier = ranks.calls(rank).filter(|it| {
+        it.comm == call.comm && it.kind.is_collective() && (1..call.number).contains(&it.number)
+    });
+    let differing = earlier.filter_map(|mine| {
+        let theirs = counterpart(ranks, other, mine)?;
+        let difference = difference(mine, theirs).filter(|it| it.is_hopeless())?;
+        Some((mine, (other, theirs, difference)))
+    });
+    differing.min_by_key(|(mine, _)| mine.number)
+}
+
+/// Who differs in an operation that is made of messages, of which a call is one. Of these it is not proved
 /// that they hang: their messages tell that.
 pub(super) fn different_steps<'a>(
     ranks: &Ranks<'a>,

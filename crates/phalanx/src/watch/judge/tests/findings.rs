@@ -436,3 +436,37 @@ fn operations_of_messages_that_differ_are_named() {
     let text = job("reduce_object", 0).judge().text;
     assert!(!text.contains("different"), "{text}");
 }
+
+/// A call that does not fit follows from an earlier one that did not: that one is the cause.
+#[test]
+fn the_first_difference_is_told() {
+    let gather = |number, line| CallFacts { kind: Kind::ToRoot, ..named("gather", number, line) };
+    let scatter =
+        |number, line| CallFacts { kind: Kind::FromRoot, ..named("scatter", number, line) };
+    fn named(operation: &str, number: u32, line: u32) -> CallFacts {
+        CallFacts {
+            operation: operation.to_owned(),
+            party: Party::Rank(0),
+            ..bcast(number, 0, line)
+        }
+    }
+    let job = Job::new(2)
+        .done(0, scatter(1, 4))
+        .done(0, CallFacts { bytes: Some(4), ..scatter(2, 4) })
+        .inside(0, gather(3, 5))
+        .done(1, gather(1, 7))
+        .inside(1, scatter(2, 8));
+    job.is_deadlock(
+        &[0, 1],
+        &[
+            "different collectives: collective call number 1 on `world` is not the same on all ranks",
+            "rank 1 gather with root 0, 8 bytes of f64, on `world` (begun before) src/main.rs:7:9",
+            "scatter with root 0, 8 bytes of f64, on `world` src/main.rs:8:9",
+            "rank 0 scatter with root 0, 8 bytes of f64, on `world` (begun before) src/main.rs:4:9",
+            "gather with root 0, 8 bytes of f64, on `world` src/main.rs:5:9",
+        ],
+    );
+    let text = job.judge().text;
+    assert!(!text.contains("different count") && !text.contains("missing"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains("src/main.rs")).count(), 4, "{text}");
+}
