@@ -23,7 +23,7 @@ COPY --from=build /out /
 COPY scripts/containers/install /tmp/install
 RUN /tmp/install "${MPI}" && rm /tmp/install
 COPY scripts/containers/entrypoint /usr/local/bin/phalanx-entrypoint
-COPY scripts/lib/mpi.sh /usr/local/lib/phalanx/mpi.sh
+COPY scripts/lib/mpi.sh scripts/containers/ssh-or-end /usr/local/lib/phalanx/
 USER phalanx
 WORKDIR /home/phalanx
 ENV PATH=/opt/mpich/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
