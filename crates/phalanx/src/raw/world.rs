@@ -86,16 +86,20 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
     Ok(ours)
 }
 
-/// Open MPI 4.1 writes a large message past the end of a shorter receive buffer when its
-/// shared-memory or loopback transport copies straight from the sender's memory (`get` and `put`):
-/// it reports the truncation after the damage. Without these two the message passes in fragments,
+/// Open MPI 4.1 writes a large message past the end of a shorter receive buffer when its transport copies
+/// straight from the sender's memory or into the receiver's (`get` and `put`, which TCP has, too): it
+/// reports the truncation after the damage. Without these two the message passes in fragments,
 /// each of which is cut to what is left of the buffer. Settings of the user's stand.
 fn keep_open_mpi_within_buffers() {
     if ffi::family() != ffi::Family::OpenMpi {
         return;
     }
-    let transports =
-        [c"OMPI_MCA_btl_vader_flags", c"OMPI_MCA_btl_sm_flags", c"OMPI_MCA_btl_self_flags"];
+    let transports = [
+        c"OMPI_MCA_btl_vader_flags",
+        c"OMPI_MCA_btl_sm_flags",
+        c"OMPI_MCA_btl_self_flags",
+        c"OMPI_MCA_btl_tcp_flags",
+    ];
     for name in transports {
         // SAFETY: both are C strings. Other threads that read the environment at this moment would
         // have to be started before MPI; glibc keeps old values alive for them.
