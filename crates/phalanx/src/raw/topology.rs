@@ -111,7 +111,7 @@ pub(crate) fn graph_adjacent(
             outgoing.as_ptr(),
             outgoing_weights,
             ffi::RSMPI_INFO_NULL,
-            c_int::from(reorder),
+            c_int::from(may_reorder(reorder)),
             &mut made,
         )
     })?;
@@ -145,7 +145,7 @@ pub(crate) fn graph_create(
             destinations.as_ptr(),
             pointer,
             ffi::RSMPI_INFO_NULL,
-            c_int::from(reorder),
+            c_int::from(may_reorder(reorder)),
             &mut made,
         )
     })?;
@@ -192,4 +192,10 @@ pub(crate) fn graph_neighbors(
         pairs(sources, source_weights, indegree),
         pairs(destinations, destination_weights, outdegree),
     ])
+}
+
+/// Whether a graph may be made with ranks in another order. Open MPI's component for that (treematch, in 4.1)
+/// ends the process where a host has more ranks than it knows cores of.
+fn may_reorder(wanted: bool) -> bool {
+    wanted && ffi::family() != ffi::Family::OpenMpi
 }

@@ -76,7 +76,8 @@ impl Comm {
     }
 
     /// [`graph`](Comm::graph) with a weight for each edge, which tells the MPI library how much it will
-    /// carry. With `reorder` the library may number the ranks anew.
+    /// carry. With `reorder` the library may number the ranks anew (Open MPI is not asked to: it
+    /// may end the process).
     ///
     /// # Errors
     /// As [`graph`](Comm::graph); [`Unsupported`](ErrorKind::Unsupported) for weights above `i32::MAX`.
