@@ -167,10 +167,6 @@ impl Machine {
         self.processes[rank].progress
     }
 
-    pub fn is_finalized(&self, rank: usize) -> bool {
-        self.processes[rank].is_finalized
-    }
-
     pub fn is_outside(&self, rank: usize) -> bool {
         let process = &self.processes[rank];
         process.inside.is_none() && !process.is_gone && !process.is_finalized
