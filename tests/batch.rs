@@ -165,6 +165,8 @@ fn a_job_at_its_time_limit_goes_on_from_a_checkpoint_with_the_same_bits() {
             case $state in
                 COMPLETED | FAILED | TIMEOUT | NODE_FAIL | CANCELLED) break ;;
                 PENDING)
+                    # At first it has not run yet.
+                    [ -n "$(ls saved 2>/dev/null)" ] || continue
                     saved=$(basename "$(ls saved | tail -n 1)" .phxckpt)
                     echo $((10#${{saved#step-}} + 1000)) >steps
                     # Slurm would wait for two minutes, so that everything of the first run is gone.
