@@ -2,7 +2,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -13,7 +14,7 @@ use crate::settings::Machine;
 use crate::tree::{Process, Tree};
 use crate::watchdog::Watchdog;
 use crate::{
-    Batch, CoreTokens, Error, Family, JOB_VARIABLE, Launcher, Mpi, Result, Setting, inherited,
+    Batch, CoreTokens, Error, Family, Host, JOB_VARIABLE, Launcher, Mpi, Result, Setting, inherited,
     settings,
 };
 
@@ -29,7 +30,12 @@ pub enum Output {
     Inherit,
     /// Into [`Finished`]; stdin is empty.
     Capture,
+    /// To whoever takes the pipes with [`RunningJob::take_pipes`]; stdin is passed on to rank 0.
+    Pipe,
 }
+
+/// The standard output and the standard error of a job.
+pub type Pipes = (ChildStdout, ChildStderr);
 
 /// An MPI job to be started.
 #[derive(Debug, Clone)]
@@ -46,6 +52,9 @@ pub struct Job {
     shared: bool,
     held: Option<Arc<CoreTokens>>,
     announced: bool,
+    hosts: Vec<Host>,
+    labelled: bool,
+    wrapped: Option<(usize, Vec<OsString>)>,
 }
 
 impl Job {
@@ -64,6 +73,9 @@ impl Job {
             shared: false,
             held: None,
             announced: false,
+            hosts: Vec::new(),
+            labelled: false,
+            wrapped: None,
         }
     }
 
@@ -146,6 +158,30 @@ impl Job {
         self
     }
 
+    /// The hosts to use, reached as the launcher does it (ssh). Without any, this one.
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = Host>) -> Job {
+        self.hosts.extend(hosts);
+        self
+    }
+
+    /// Lets the launcher put the rank before each line of output, in its own words.
+    pub fn label_output(mut self, labelled: bool) -> Job {
+        self.labelled = labelled;
+        self
+    }
+
+    /// Starts one rank through another program, such as a debugger: `wrapper` comes before the
+    /// program and its arguments. The launcher then runs in a process group of its own, without
+    /// stdin, so that the terminal belongs to who talks to that program.
+    pub fn wrap_rank<W: Into<OsString>>(
+        mut self,
+        rank: usize,
+        wrapper: impl IntoIterator<Item = W>,
+    ) -> Job {
+        self.wrapped = Some((rank, wrapper.into_iter().map(Into::into).collect()));
+        self
+    }
+
     /// Decides how the job would be started, without starting it.
     ///
     /// # Errors
@@ -159,9 +195,19 @@ impl Job {
                 (Launcher::of(&mpi)?, Some(mpi))
             }
         };
-        let mut settings = settings::decide(&launcher, self.ranks, self.shared, &machine);
+        let mut settings = settings::decide(&launcher, self.ranks, self.shared, &self.hosts, &machine);
         settings.retain(|setting| !self.environment.iter().any(|(name, _)| name == setting.name));
+        // Names alone: on other hosts Open MPI's ranks see of the caller's only what is named.
+        let on_other_hosts = |name: &&str| {
+            name.starts_with("PHALANX_") || name.starts_with("RUST_") || *name == "LD_LIBRARY_PATH"
+        };
+        let forwarded = if self.hosts.is_empty() || launcher.is_of_batch_system() {
+            Vec::new()
+        } else {
+            machine.environment.names().filter(on_other_hosts).map(str::to_owned).collect()
+        };
         Ok(Plan {
+            arguments: self.arguments(&launcher, &forwarded),
             settings,
             removed: inherited::to_remove(&machine.environment),
             batch: Batch::detect_in(&machine.environment),
@@ -188,7 +234,8 @@ impl Job {
         };
         let marker = Marker::new();
         let command = self.command(&plan, &marker);
-        RunningJob::start(command, &plan.launcher, marker, tokens, self.timeout)
+        let collects = self.output == Output::Capture;
+        RunningJob::start(command, &plan.launcher, marker, tokens, self.timeout, collects)
     }
 
     /// Starts the job and waits for its end or its time-out.
@@ -201,6 +248,49 @@ impl Job {
         Ok(running.finish())
     }
 
+    /// Everything after the name of the launcher.
+    fn arguments(&self, launcher: &Launcher, forwarded: &[String]) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = launcher
+            .arguments(&self.hosts, self.labelled)
+            .into_iter()
+            .map(OsString::from)
+            .collect();
+        arguments.extend(self.launcher_arguments.iter().cloned());
+        // Open MPI passes other hosts only what it is told to; Hydra passes everything.
+        if launcher.family() == Family::OpenMpi && !launcher.is_of_batch_system() {
+            let own = [OsString::from(JOB_VARIABLE)];
+            let given = self.environment.iter().map(|(name, _)| name).chain(&own).cloned();
+            let forwarded = forwarded.iter().map(OsString::from);
+            for name in given.chain(forwarded.filter(|name| *name != own[0])) {
+                arguments.extend(["-x".into(), name]);
+            }
+        }
+        let mut first = true;
+        for (count, wrapper) in self.parts() {
+            if !first {
+                arguments.push(":".into());
+            }
+            first = false;
+            arguments.extend(["-n".into(), count.to_string().into()]);
+            arguments.extend(wrapper.iter().cloned());
+            arguments.push(self.program.clone().into());
+            arguments.extend(self.arguments.iter().cloned());
+        }
+        arguments
+    }
+
+    /// How many ranks are started through which wrapper, in the order of ranks.
+    fn parts(&self) -> Vec<(usize, &[OsString])> {
+        match &self.wrapped {
+            Some((rank, wrapper)) if *rank < self.ranks => {
+                let parts =
+                    [(*rank, [].as_slice()), (1, wrapper), (self.ranks - rank - 1, [].as_slice())];
+                parts.into_iter().filter(|(count, _)| *count > 0).collect()
+            }
+            _ => vec![(self.ranks, &[])],
+        }
+    }
+
     fn command(&self, plan: &Plan, marker: &Marker) -> Command {
         let mut command = Command::new(plan.launcher.path());
         for name in &plan.removed {
@@ -209,21 +299,24 @@ impl Job {
         for setting in &plan.settings {
             command.env(setting.name, setting.value);
         }
-        command.args(&self.launcher_arguments);
-        let own = [(OsString::from(JOB_VARIABLE), OsString::from(marker.value()))];
-        for (name, value) in self.environment.iter().chain(&own) {
+        for (name, value) in &self.environment {
             command.env(name, value);
-            // Open MPI passes other hosts only what it is told to; Hydra passes everything.
-            if plan.launcher.family() == Family::OpenMpi {
-                command.arg("-x").arg(name);
-            }
         }
-        command.arg("-n").arg(self.ranks.to_string()).arg(&self.program).args(&self.arguments);
+        command.env(JOB_VARIABLE, marker.value()).args(&plan.arguments);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
-        if self.output == Output::Capture {
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match self.output {
+            Output::Inherit => {}
+            Output::Capture => {
+                command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+            Output::Pipe => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+        }
+        if self.wrapped.is_some() {
+            command.stdin(Stdio::null()).process_group(0);
         }
         command
     }
@@ -232,6 +325,7 @@ impl Job {
 /// How a job would be started.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    arguments: Vec<OsString>,
     launcher: Launcher,
     mpi: Option<Mpi>,
     settings: Vec<Setting>,
@@ -243,6 +337,11 @@ impl Plan {
     /// The launcher.
     pub fn launcher(&self) -> &Launcher {
         &self.launcher
+    }
+
+    /// What the launcher is given.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
     }
 
     /// The MPI library of the program; `None` when the launcher was given by the caller.
@@ -273,6 +372,7 @@ pub struct RunningJob {
     launcher: u32,
     exit: Receiver<io::Result<ExitStatus>>,
     status: Option<ExitStatus>,
+    pipes: Option<Pipes>,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
     started: Instant,
@@ -289,6 +389,7 @@ impl RunningJob {
         marker: Marker,
         tokens: Option<Arc<CoreTokens>>,
         timeout: Option<Duration>,
+        collects: bool,
     ) -> Result<RunningJob> {
         let watchdog = Watchdog::start(&marker)
             .map_err(|error| Error::io("cannot start sh to watch over the job", error))?;
@@ -310,13 +411,19 @@ impl RunningJob {
             birth.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())).map_err(
                 |error| Error::io(format!("cannot run {}", launcher.path().display()), error),
             )?;
+        let (collected, pipes) = match (collects, stdout, stderr) {
+            (true, stdout, stderr) => ((stdout, stderr), None),
+            (false, Some(stdout), Some(stderr)) => ((None, None), Some((stdout, stderr))),
+            (false, ..) => ((None, None), None),
+        };
         Ok(RunningJob {
             tree: Tree::new(Process::with_pid(pid), marker),
             launcher: pid,
             exit,
             status: None,
-            stdout: stdout.map(read_all),
-            stderr: stderr.map(read_all),
+            pipes,
+            stdout: collected.0.map(read_all),
+            stderr: collected.1.map(read_all),
             started,
             timeout,
             timed_out: false,
@@ -335,19 +442,45 @@ impl RunningJob {
         self.tree.members().iter().map(|process| process.pid).collect()
     }
 
+    /// Where the job's output comes out, with [`Output::Pipe`]; once.
+    pub fn take_pipes(&mut self) -> Option<Pipes> {
+        self.pipes.take()
+    }
+
     /// Waits until the launcher ends (`true`) or the time is up (`false`). In the second case the
     /// job is still running: look at it, then call [`finish`](Self::finish).
     pub fn wait(&mut self) -> bool {
-        let exit = match self.timeout {
-            Some(timeout) => self.exit.recv_timeout(timeout.saturating_sub(self.started.elapsed())),
-            None => self.exit.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match exit {
+        loop {
+            if self.wait_at_most(Duration::from_secs(3600)) {
+                return true;
+            }
+            if self.timed_out {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until the launcher ends (`true`), but not longer than `patience` nor than the job's
+    /// time; whether that is up says [`is_timed_out`](Self::is_timed_out).
+    pub fn wait_at_most(&mut self, patience: Duration) -> bool {
+        if self.status.is_some() {
+            return true;
+        }
+        let left = self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()));
+        match self.exit.recv_timeout(left.map_or(patience, |left| left.min(patience))) {
             Ok(status) => self.status = status.ok(),
-            Err(RecvTimeoutError::Timeout) => self.timed_out = true,
+            Err(RecvTimeoutError::Timeout) => {
+                self.timed_out = left.is_some_and(|left| left <= patience);
+                return false;
+            }
             Err(RecvTimeoutError::Disconnected) => {}
         }
-        !self.timed_out
+        true
+    }
+
+    /// Whether the job has taken longer than it may.
+    pub fn is_timed_out(&self) -> bool {
+        self.timed_out
     }
 
     /// Ends whatever is left of the job, and says how it went.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Error, Family, Mpi, Result, inherited, settings::Environment};
+use crate::{Batch, Error, Family, Host, Mpi, Result, inherited, settings::Environment};
 
 /// Variable by which a user names the launcher.
 const OVERRIDE: &str = "PHALANX_MPIEXEC";
@@ -17,6 +17,15 @@ pub struct Launcher {
     path: PathBuf,
     family: Family,
     version: String,
+    system: Option<System>,
+}
+
+/// A batch system whose own launcher this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum System {
+    /// With its plugin for the start-up protocol of the MPI.
+    Slurm(&'static str),
+    Flux,
 }
 
 impl Launcher {
@@ -42,6 +51,79 @@ impl Launcher {
             }
         }
         Err(Error::no_launcher(mpi, tried))
+    }
+
+    /// The batch system's own launcher for programs of `mpi`: `srun` with the right plugin, or
+    /// `flux run`. `None` for systems whose jobs are started by the MPI's launcher, which knows them.
+    ///
+    /// # Errors
+    /// With a phrase that says why it cannot be used here; the MPI's launcher may do.
+    pub fn of_batch(batch: Batch, mpi: &Mpi) -> std::result::Result<Option<Launcher>, String> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let find = |name: &str| {
+            let mut places = env::split_paths(&path).map(|folder| folder.join(name));
+            places.find(|file| is_program(file)).ok_or(format!("there is no `{name}` on PATH"))
+        };
+        let (path, system) = match batch {
+            Batch::Slurm => {
+                let srun = find("srun")?;
+                let listed = Command::new(&srun)
+                    .arg("--mpi=list")
+                    .stdin(Stdio::null())
+                    .output()
+                    .map_err(|error| format!("srun does not run: {error}"))?;
+                let text = [listed.stdout, listed.stderr].concat();
+                let plugin = plugin_for(mpi.family(), &String::from_utf8_lossy(&text))?;
+                (srun, System::Slurm(plugin))
+            }
+            Batch::Flux => (find("flux")?, System::Flux),
+            _ => return Ok(None),
+        };
+        let version = String::new();
+        Ok(Some(Launcher { path, family: mpi.family(), version, system: Some(system) }))
+    }
+
+    /// Whether it is a batch system's launcher and not one that comes with an MPI.
+    pub fn is_of_batch_system(&self) -> bool {
+        self.system.is_some()
+    }
+
+    /// Arguments before the number of ranks.
+    pub(crate) fn arguments(&self, hosts: &[Host], labelled: bool) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
+        match &self.system {
+            Some(System::Slurm(plugin)) => {
+                add(&[&format!("--mpi={plugin}"), "--kill-on-bad-exit=1"]);
+            }
+            Some(System::Flux) => add(&["run"]),
+            None => {}
+        }
+        if labelled {
+            add(match (&self.system, self.family) {
+                (Some(System::Slurm(_)), _) => &["--label"],
+                (Some(System::Flux), _) => &["--label-io"],
+                (None, Family::OpenMpi) if self.major() >= 5 => &["--output", "tag"],
+                (None, Family::OpenMpi) => &["--tag-output"],
+                (None, Family::Mpich | Family::IntelMpi) => &["-prepend-rank"],
+            });
+        }
+        let list = |text: fn(&Host) -> String| {
+            hosts.iter().map(text).collect::<Vec<_>>().join(",")
+        };
+        if !hosts.is_empty() {
+            match (&self.system, self.family) {
+                (Some(System::Slurm(_)), _) => {
+                    add(&["--nodelist", &list(|host| host.name().to_owned())]);
+                }
+                (Some(System::Flux), _) => {
+                    add(&[&format!("--requires=hosts:{}", list(|host| host.name().to_owned()))]);
+                }
+                (None, Family::OpenMpi) => add(&["--host", &list(Host::to_string)]),
+                (None, _) => add(&["-hosts", &list(Host::to_string)]),
+            }
+        }
+        arguments
     }
 
     fn chosen(path: &Path, mpi: &Mpi) -> Result<Launcher> {
@@ -79,7 +161,7 @@ impl Launcher {
         let text = String::from_utf8_lossy(&output.stdout);
         let (family, version) =
             parse_version(&text).ok_or("its --version names no MPI that is known here")?;
-        Ok(Launcher { path: path.to_owned(), family, version })
+        Ok(Launcher { path: path.to_owned(), family, version, system: None })
     }
 
     /// Where it is.
@@ -104,14 +186,30 @@ impl Launcher {
 
     #[cfg(test)]
     pub(crate) fn for_test(family: Family, version: &str) -> Launcher {
-        Launcher { path: "mpiexec".into(), family, version: version.into() }
+        Launcher { path: "mpiexec".into(), family, version: version.into(), system: None }
     }
 }
 
 impl fmt::Display for Launcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.family, self.version)
+        match &self.system {
+            Some(System::Slurm(plugin)) => write!(f, "Slurm's srun, plugin {plugin}"),
+            Some(System::Flux) => f.write_str("flux run"),
+            None => write!(f, "{} {}", self.family, self.version),
+        }
     }
+}
+
+/// The plugin of Slurm that starts programs of the family, from what `srun --mpi=list` prints.
+fn plugin_for(family: Family, listed: &str) -> std::result::Result<&'static str, String> {
+    let wanted: &[&str] = match family {
+        Family::OpenMpi => &["pmix"],
+        Family::Mpich | Family::IntelMpi => &["pmi2", "cray_shasta"],
+    };
+    let is_listed = |name: &&&str| listed.split_whitespace().any(|word| word == **name);
+    wanted.iter().find(is_listed).copied().ok_or_else(|| {
+        format!("srun has no plugin `{}`, which {family} needs (srun --mpi=list)", wanted[0])
+    })
 }
 
 /// Intel MPI has MPICH's start-up protocol, so that Hydra starts its programs too.
@@ -196,6 +294,31 @@ mod tests {
         );
         assert_eq!(read("bash 5.2\n"), None);
         assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn slurm_needs_the_plugin_of_the_family() {
+        let listed = "MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\nspecific pmix plugin versions \
+                      available: pmix_v4\n";
+        assert_eq!(plugin_for(Family::OpenMpi, listed), Ok("pmix"));
+        assert_eq!(plugin_for(Family::Mpich, listed), Ok("pmi2"));
+        let error = plugin_for(Family::OpenMpi, "none\npmi2\n").unwrap_err();
+        assert!(error.contains("no plugin `pmix`, which Open MPI needs"), "{error}");
+    }
+
+    #[test]
+    fn hosts_and_labels_are_asked_for_in_each_launchers_words() {
+        let hosts: Vec<Host> = ["a:2", "b"].map(|text| text.parse().unwrap()).into();
+        let of = |family, version: &str| Launcher::for_test(family, version);
+        let open_mpi = of(Family::OpenMpi, "4.1.4");
+        assert_eq!(open_mpi.arguments(&hosts, true), ["--tag-output", "--host", "a:2,b:1"]);
+        assert_eq!(of(Family::OpenMpi, "5.0.1").arguments(&[], true), ["--output", "tag"]);
+        let mpich = of(Family::Mpich, "5.0.2");
+        assert_eq!(mpich.arguments(&hosts, true), ["-prepend-rank", "-hosts", "a:2,b:1"]);
+        let srun = Launcher { system: Some(System::Slurm("pmi2")), ..mpich };
+        assert_eq!(srun.arguments(&[], true), ["--mpi=pmi2", "--kill-on-bad-exit=1", "--label"]);
+        let flux = Launcher { system: Some(System::Flux), ..open_mpi };
+        assert_eq!(flux.arguments(&hosts, false), ["run", "--requires=hosts:a,b"]);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! This crate makes that mistake impossible. It decides, in this order:
 //!
 //! 1. the MPI library of the program ([`Mpi::of_executable`], [`Mpi::of_current_process`]);
-//! 2. the launcher of the same installation ([`Launcher::of`]);
+//! 2. the launcher of the same installation ([`Launcher::of`]), or the batch system's
+//!    ([`Launcher::of_batch`]);
 //! 3. the settings that this machine and this job need, as environment variables
 //!    ([`settings::decide`]): never one that the user made already, and none at all under a batch
 //!    system ([`Batch::detect`]), whose administrator knows better;
@@ -30,6 +31,7 @@
 mod batch;
 mod elf;
 mod error;
+mod host;
 mod inherited;
 mod job;
 mod launcher;
@@ -43,7 +45,8 @@ mod watchdog;
 
 pub use batch::Batch;
 pub use error::{Error, Result};
-pub use job::{Finished, Job, Output, Plan, RunningJob};
+pub use host::Host;
+pub use job::{Finished, Job, Output, Pipes, Plan, RunningJob};
 pub use launcher::Launcher;
 pub use marker::{JOB_VARIABLE, inside_a_job};
 pub use mpi::{Family, Mpi};

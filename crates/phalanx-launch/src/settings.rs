@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-use crate::{Batch, Family, Launcher, cores, sys};
+use crate::{Batch, Family, Host, Launcher, cores, sys};
 
 /// An environment variable for the launcher, and why it is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +78,27 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
 }
 
 /// The settings for a job of `ranks` ranks under `launcher`; `shared` when other jobs run on the
-/// same cores at the same time, as those of tests do.
+/// same cores at the same time, as those of tests do; on `hosts`, or on this one when there are none.
 ///
 /// Nothing that is set already is set again, and under a batch system the answer is empty.
-pub fn decide(launcher: &Launcher, ranks: usize, shared: bool, machine: &Machine) -> Vec<Setting> {
+pub fn decide(
+    launcher: &Launcher,
+    ranks: usize,
+    shared: bool,
+    hosts: &[Host],
+    machine: &Machine,
+) -> Vec<Setting> {
     if Batch::detect_in(&machine.environment).is_some() {
         return Vec::new();
     }
+    let places;
+    let machine = if hosts.is_empty() {
+        machine
+    } else {
+        let slots = hosts.iter().map(Host::slots).sum();
+        places = Machine { cores: slots, ..machine.clone() };
+        &places
+    };
     let mut settings = match launcher.family() {
         Family::OpenMpi if launcher.major() >= 5 => open_mpi_5(ranks, shared, machine),
         Family::OpenMpi => open_mpi_4(ranks, shared, machine),
@@ -92,8 +106,22 @@ pub fn decide(launcher: &Launcher, ranks: usize, shared: bool, machine: &Machine
         Family::Mpich => mpich(machine),
         Family::IntelMpi => intel_mpi(ranks, shared, machine),
     };
+    if launcher.family() == Family::OpenMpi && launcher.major() < 5 && !hosts.is_empty() {
+        settings.extend(open_mpi_4_keepalive());
+    }
     settings.retain(|setting| !machine.environment.has(setting.name));
     settings
+}
+
+/// A host that falls silent, without a word to close its connections.
+fn open_mpi_4_keepalive() -> [Setting; 3] {
+    let setting = |name, value, why: &str| Setting { name, value, why: why.into() };
+    let why = "a host that falls silent ends the job after seconds, not minutes";
+    [
+        setting("OMPI_MCA_oob_tcp_keepalive_time", "2", why),
+        setting("OMPI_MCA_oob_tcp_keepalive_intvl", "1", why),
+        setting("OMPI_MCA_oob_tcp_keepalive_probes", "3", why),
+    ]
 }
 
 fn open_mpi_4(ranks: usize, shared: bool, machine: &Machine) -> Vec<Setting> {
@@ -214,14 +242,14 @@ mod tests {
 
     #[test]
     fn an_ordinary_user_with_enough_cores_needs_nothing() {
-        assert!(decide(&open_mpi("4.1.4"), 2, false, &machine(&[])).is_empty());
-        assert!(decide(&open_mpi("5.0.11"), 2, false, &machine(&[])).is_empty());
+        assert!(decide(&open_mpi("4.1.4"), 2, false, &[], &machine(&[])).is_empty());
+        assert!(decide(&open_mpi("5.0.11"), 2, false, &[], &machine(&[])).is_empty());
     }
 
     #[test]
     fn root_and_oversubscription_are_allowed_for_each_open_mpi_in_its_own_way() {
         let machine = Machine { root: true, ..machine(&[]) };
-        let four = decide(&open_mpi("4.1.4"), 4, false, &machine);
+        let four = decide(&open_mpi("4.1.4"), 4, false, &[], &machine);
         assert_eq!(
             names(&four),
             [
@@ -231,11 +259,21 @@ mod tests {
             ]
         );
         assert!(four[2].to_string().contains("4 ranks share 2 cores"), "{}", four[2]);
-        let five = decide(&open_mpi("5.0.11"), 4, true, &machine);
+        let five = decide(&open_mpi("5.0.11"), 4, true, &[], &machine);
         assert_eq!(
             names(&five)[2..],
             ["PRTE_MCA_rmaps_default_mapping_policy", "PRTE_MCA_hwloc_default_binding_policy"]
         );
+    }
+
+    #[test]
+    fn several_hosts_count_their_slots_and_notice_when_one_falls_silent() {
+        let hosts: Vec<Host> = ["a:2", "b:2"].map(|text| text.parse().unwrap()).into();
+        let settings = decide(&open_mpi("4.1.4"), 4, false, &hosts, &machine(&[]));
+        assert_eq!(settings.len(), 3);
+        assert!(names(&settings).iter().all(|name| name.contains("keepalive")), "{settings:?}");
+        let settings = decide(&open_mpi("4.1.4"), 5, false, &hosts, &machine(&[]));
+        assert!(settings[0].to_string().contains("5 ranks share 4"), "{}", settings[0]);
     }
 
     #[test]
@@ -245,7 +283,7 @@ mod tests {
             ..machine(&["OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_hwloc_base_binding_policy"])
         };
         assert_eq!(
-            names(&decide(&open_mpi("4.1.4"), 4, true, &machine)),
+            names(&decide(&open_mpi("4.1.4"), 4, true, &[], &machine)),
             ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"]
         );
     }
@@ -253,23 +291,23 @@ mod tests {
     #[test]
     fn under_a_batch_system_nothing_is_set() {
         let machine = Machine { root: true, ..machine(&["SLURM_JOB_ID"]) };
-        assert!(decide(&open_mpi("4.1.4"), 64, true, &machine).is_empty());
+        assert!(decide(&open_mpi("4.1.4"), 64, true, &[], &machine).is_empty());
     }
 
     #[test]
     fn hydra_needs_nothing_and_intel_is_not_to_pin_tests() {
         let machine = Machine { root: true, ..machine(&[]) };
-        assert!(decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 4, true, &machine).is_empty());
+        assert!(decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 4, true, &[], &machine).is_empty());
         let intel = Launcher::for_test(Family::IntelMpi, "2021.19");
-        assert_eq!(names(&decide(&intel, 4, true, &machine)), ["I_MPI_PIN", "I_MPI_WAIT_MODE"]);
+        assert_eq!(names(&decide(&intel, 4, true, &[], &machine)), ["I_MPI_PIN", "I_MPI_WAIT_MODE"]);
     }
 
     #[test]
     fn a_container_without_cross_memory_copies_another_way() {
         let machine = Machine { cross_memory: false, ..machine(&[]) };
-        let settings = decide(&open_mpi("4.1.4"), 2, false, &machine);
+        let settings = decide(&open_mpi("4.1.4"), 2, false, &[], &machine);
         assert_eq!(names(&settings), ["OMPI_MCA_btl_vader_single_copy_mechanism"]);
-        let settings = decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 2, false, &machine);
+        let settings = decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 2, false, &[], &machine);
         assert_eq!(names(&settings), ["MPIR_CVAR_CH4_CMA_ENABLE"]);
     }
 }

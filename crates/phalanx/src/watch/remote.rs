@@ -3,7 +3,8 @@
 //! Each process has a *doorbell*, a socket that listens; where they are was told at start. Who wants to
 //! know how the ranks of a node are connects to one of its processes, which reads the board of its node
 //! and answers. Where no process of a node can be reached, its ranks are looked for in files: each node
-//! that misses another one leaves a file for each of its ranks in a folder that all may see.
+//! that misses another one leaves a file for each of its ranks in the folder that all may see, if the user
+//! has named one. In no other: a job that is killed leaves its files behind.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -364,7 +365,7 @@ const ENDS: Duration = Duration::from_secs(10);
 
 /// Files in a folder that all nodes may see, one for each rank.
 struct Files {
-    directory: PathBuf,
+    directory: Option<PathBuf>,
     word: u128,
     /// Who writes: the processes of a node may write the same files.
     writer: u64,
@@ -404,9 +405,8 @@ enum Newer {
 
 impl Files {
     fn new(settings: &Settings, word: u128) -> Self {
-        let directory = settings.directory.clone().unwrap_or_else(|| PathBuf::from("."));
         Files {
-            directory,
+            directory: settings.directory.clone(),
             word,
             writer: RandomState::new().build_hasher().finish(),
             round: AtomicU64::new(0),
@@ -416,10 +416,11 @@ impl Files {
         }
     }
 
-    fn path(&self, rank: usize) -> PathBuf {
+    fn path(&self, rank: usize) -> Option<PathBuf> {
         // The whole word would be known to who may list the folder.
         let job = (self.word >> 96) as u32;
-        self.directory.join(format!("phalanx-watch-{job:08x}-rank-{rank}"))
+        let directory = self.directory.as_ref()?;
+        Some(directory.join(format!("phalanx-watch-{job:08x}-rank-{rank}")))
     }
 
     /// Leaves a file for each rank of this node.
@@ -434,7 +435,7 @@ impl Files {
             let Ok(bytes) = bincode::serde::encode_to_vec(&record, config::standard()) else {
                 continue;
             };
-            let path = self.path(look.rank);
+            let Some(path) = self.path(look.rank) else { return };
             let part = path.with_extension(format!("{}", std::process::id()));
             // A folder that cannot be written to leaves the others without news, which they say.
             if fs::write(&part, bytes).and_then(|()| fs::rename(&part, &path)).is_err() {
@@ -449,7 +450,7 @@ impl Files {
     }
 
     fn record(&self, rank: usize) -> Option<Record> {
-        let bytes = fs::read(self.path(rank)).ok()?;
+        let bytes = fs::read(self.path(rank)?).ok()?;
         let config = config::standard().with_limit::<LONGEST>();
         bincode::serde::decode_from_slice(&bytes, config).ok().map(|(record, _)| record)
     }
@@ -523,8 +524,10 @@ impl Files {
     }
 
     fn remove_of(&self, rank: usize) {
-        // It may be gone already, or was never there.
-        let _ = fs::remove_file(self.path(rank));
+        if let Some(path) = self.path(rank) {
+            // It may be gone already, or was never there.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
