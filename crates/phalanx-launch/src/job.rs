@@ -15,7 +15,7 @@ use crate::tree::{Process, Tree};
 use crate::watchdog::Watchdog;
 use crate::{
     Batch, CoreTokens, Error, Family, Host, JOB_VARIABLE, Launcher, Mpi, Result, Setting, inherited,
-    settings,
+    settings, sys,
 };
 
 /// How long a job that is to end may take to end by itself. Open MPI's mpirun needs a little more
@@ -258,10 +258,8 @@ impl Job {
         arguments.extend(self.launcher_arguments.iter().cloned());
         // Open MPI passes other hosts only what it is told to; Hydra passes everything.
         if launcher.family() == Family::OpenMpi && !launcher.is_of_batch_system() {
-            let own = [OsString::from(JOB_VARIABLE)];
-            let given = self.environment.iter().map(|(name, _)| name).chain(&own).cloned();
-            let forwarded = forwarded.iter().map(OsString::from);
-            for name in given.chain(forwarded.filter(|name| *name != own[0])) {
+            let given = self.environment.iter().map(|(name, _)| name.clone());
+            for name in given.chain(forwarded.iter().map(OsString::from)) {
                 arguments.extend(["-x".into(), name]);
             }
         }
@@ -435,6 +433,16 @@ impl RunningJob {
     /// Process number of the launcher.
     pub fn launcher_id(&self) -> u32 {
         self.launcher
+    }
+
+    /// Passes a signal to the launcher, which passes those for programs (SIGUSR1, SIGUSR2) on to all
+    /// ranks.
+    ///
+    /// # Errors
+    /// When the launcher is gone.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        sys::send_signal(self.launcher, signal)
+            .map_err(|error| Error::io("cannot pass a signal to the launcher", error))
     }
 
     /// Process numbers of all living processes of the job, the launcher's included.

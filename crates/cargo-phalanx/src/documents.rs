@@ -1,0 +1,95 @@
+//! What is made from the command line itself: completions and manual pages.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Command, CommandFactory as _, ValueEnum};
+use clap_complete::shells;
+
+use crate::cli::Cli;
+
+/// Print completions for a shell
+///
+/// They serve `cargo phalanx …` and `cargo-phalanx …`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Where they go:
+  bash: cargo phalanx completions bash > ~/.local/share/bash-completion/completions/cargo-phalanx
+        and source that file in ~/.bashrc, for `cargo phalanx`
+  zsh:  cargo phalanx completions zsh > a folder of $fpath, as _cargo-phalanx
+  fish: cargo phalanx completions fish > ~/.config/fish/completions/cargo-phalanx.fish
+        and source that file in ~/.config/fish/config.fish, for `cargo phalanx`")]
+pub struct Completions {
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Print the manual page, or write those of all commands
+#[derive(Debug, clap::Args)]
+pub struct Man {
+    /// Write cargo-phalanx.1, cargo-phalanx-run.1, … into this folder
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+/// After cargo's own completions, `cargo phalanx …` is completed as `cargo-phalanx …`.
+const BASH_HOOK: &str = r#"
+_cargo_phalanx_before=$(complete -p cargo 2>/dev/null | sed -n 's/.* -F \([^ ]*\) .*/\1/p')
+_cargo_phalanx_hook() {
+    if [[ ${COMP_WORDS[1]} == phalanx && $COMP_CWORD -gt 1 ]]; then
+        COMP_WORDS=(cargo-phalanx "${COMP_WORDS[@]:2}")
+        COMP_CWORD=$((COMP_CWORD - 1))
+        _cargo-phalanx cargo-phalanx "$2" "$3"
+    elif [[ -n $_cargo_phalanx_before ]]; then
+        "$_cargo_phalanx_before" "$@"
+    fi
+}
+if [[ $_cargo_phalanx_before != _cargo_phalanx_hook ]]; then
+    complete -F _cargo_phalanx_hook -o bashdefault -o default cargo
+fi
+"#;
+
+/// Under the one name that a shell looks up.
+fn command() -> Command {
+    Cli::command().bin_name("cargo-phalanx")
+}
+
+pub fn completions(arguments: &Completions) -> Result<ExitCode> {
+    let mut text = Vec::new();
+    let name = "cargo-phalanx";
+    match arguments.shell {
+        Shell::Bash => {
+            clap_complete::generate(shells::Bash, &mut command(), name, &mut text);
+            text.extend_from_slice(BASH_HOOK.as_bytes());
+        }
+        // Cargo's own completions for zsh call `_cargo-phalanx` for `cargo phalanx`.
+        Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command(), name, &mut text),
+        Shell::Fish => {
+            clap_complete::generate(shells::Fish, &mut command(), name, &mut text);
+            let mut cargo = Command::new("cargo").subcommand(Cli::command().name("phalanx"));
+            clap_complete::generate(shells::Fish, &mut cargo, "cargo", &mut text);
+        }
+    }
+    io::stdout().write_all(&text).context("cannot print the completions")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn man(arguments: &Man) -> Result<ExitCode> {
+    match &arguments.output {
+        Some(folder) => {
+            std::fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(command(), folder))
+                .with_context(|| format!("cannot write to {}", folder.display()))?;
+        }
+        None => clap_mangen::Man::new(command()).render(&mut io::stdout())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,37 @@
+//! `cargo phalanx`: builds, starts, tests, debugs and submits MPI programs, and says what is wrong
+//! with an MPI. `cargo phalanx --help` lists the commands.
+
+mod batch;
+mod cli;
+mod doctor;
+mod documents;
+mod new;
+mod project;
+mod run;
+mod setup;
+mod test;
+mod tools;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// What cargo itself leaves with when it cannot do what was asked.
+const FAILURE: u8 = 101;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    // Cargo passes the name of the command on.
+    if arguments.get(1).is_some_and(|argument| argument == "phalanx") {
+        arguments.remove(1);
+    }
+    match cli::Cli::parse_from(arguments).command.execute() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}

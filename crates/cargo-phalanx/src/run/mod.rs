@@ -1,0 +1,318 @@
+//! `cargo phalanx run`: builds a program and starts it on several ranks.
+
+mod debugger;
+mod labels;
+mod outcome;
+mod output;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ColorChoice;
+use phalanx_launch::{Batch, Family, Finished, Host, Job, Launcher, Output, Plan, RunningJob};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
+
+use crate::project::{Selection, root_or_here, short};
+use crate::tools::Tools;
+use crate::values::{self, Mpi};
+use debugger::Debugger;
+use outcome::Told;
+use output::Relay;
+
+/// Exit code of a job whose time was up, as that of timeout(1).
+const TIMED_OUT: u8 = 124;
+
+/// Build a program and run it on several ranks
+///
+/// The launcher is the one that belongs to the MPI that the program is linked to; inside a job of
+/// Slurm or Flux it is srun or flux run. What the machine needs is set, and said in one line each.
+/// The exit code is that of the first rank that fails (128 and the number of a signal; 124 when the
+/// time was up, 130 after Ctrl-C).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo phalanx run -n 4 --release --bin pi -- --steps 1000000
+  cargo phalanx run --example ring --tag-output --timeout 30s
+  cargo phalanx run --hosts node1:8,node2:8 --program target/release/heat
+  cargo phalanx run -n 4 --debug 2")]
+pub struct Arguments {
+    /// Number of ranks [default: all slots of the hosts, of the batch job, or cores of this machine]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::ranks)]
+    ranks: Option<usize>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Run this program and build nothing
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["bin", "example", "package"])]
+    program: Option<PathBuf>,
+    /// Build with the MPI of this family
+    #[arg(long, value_enum, default_value = "any")]
+    mpi: Mpi,
+    /// Hosts to use, and how many ranks on each (one, if it is not said): node1:4,node2:4
+    #[arg(long, value_name = "HOST[:N],…", value_delimiter = ',')]
+    hosts: Vec<Host>,
+    /// Put the rank before each line, in a colour for each rank
+    #[arg(long)]
+    tag_output: bool,
+    /// Colours of --tag-output
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+    /// End the job when it takes longer: 90s, 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<Duration>,
+    /// Print the command that would start the job, and do not start it
+    #[arg(long)]
+    dry_run: bool,
+    /// Start this rank in a debugger on this terminal
+    #[arg(long, value_name = "RANK", conflicts_with = "hosts")]
+    debug: Option<usize>,
+    /// What to start that rank with instead of gdb, for example "xterm -e gdb --args"
+    #[arg(long, value_name = "COMMAND", requires = "debug")]
+    debugger: Option<String>,
+    /// An argument for the launcher; may be given several times
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    launcher_arg: Vec<OsString>,
+    /// Do not say what is set
+    #[arg(short, long)]
+    quiet: bool,
+    /// Arguments of the program, after --
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+pub fn execute(arguments: Arguments) -> Result<ExitCode> {
+    let say = |line: &str| {
+        if !arguments.quiet {
+            eprintln!("phalanx: {line}");
+        }
+    };
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => build(&arguments, &say)?,
+    };
+    let (launcher, family) = launcher_for(&program, &say)?;
+    let ranks = arguments.ranks.unwrap_or_else(|| default_ranks(&arguments.hosts));
+    let mut job = Job::new(program.clone())
+        .launcher(launcher.clone())
+        .ranks(ranks)
+        .hosts(arguments.hosts.iter().cloned())
+        .label_output(arguments.tag_output)
+        .launcher_args(arguments.launcher_arg.iter())
+        .args(arguments.arguments.iter());
+    let hydra = family == Family::Mpich && !launcher.is_of_batch_system();
+    if hydra {
+        job = job.launcher_args(["-print-all-exitcodes"]);
+    }
+    if let Some(timeout) = arguments.timeout {
+        job = job.timeout(timeout);
+    }
+    let debugger = match arguments.debug {
+        Some(rank) if rank >= ranks => {
+            bail!("--debug {rank}: a job of {ranks} ranks has the ranks 0 to {}", ranks - 1)
+        }
+        Some(_) if launcher.is_of_batch_system() => {
+            bail!("--debug does not work with {launcher}: leave the batch job")
+        }
+        Some(rank) => {
+            let debugger = Debugger::new(rank, &program, arguments.debugger.as_deref())?;
+            job = job.wrap_rank(rank, debugger.wrapper());
+            Some(debugger)
+        }
+        None => None,
+    };
+
+    let plan = job.plan().map_err(anyhow::Error::new)?;
+    if arguments.dry_run {
+        println!("{}", command_line(&plan)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!(
+        "launcher {} ({launcher}), {ranks} {}",
+        launcher.path().display(),
+        if ranks == 1 { "rank" } else { "ranks" }
+    ));
+    for setting in plan.settings() {
+        say(&format!("set {setting}"));
+    }
+    let told = if hydra {
+        Told::by_hydra()
+    } else if launcher.is_of_batch_system() {
+        Told::by_srun()
+    } else {
+        Told::nothing()
+    };
+    // Open MPI says all by its exit code: there is no need to stand in its way.
+    let piped = arguments.tag_output || hydra || launcher.is_of_batch_system();
+    job = job.output(if piped { Output::Pipe } else { Output::Inherit });
+    start(job, &told, debugger, &arguments)
+}
+
+fn build(arguments: &Arguments, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let root = root_or_here(&arguments.selection.build)?;
+    // Before the search for tools, so that a wrong name is told at once.
+    let metadata = arguments.selection.build.metadata()?;
+    let tools = Tools::find(arguments.mpi, &root);
+    if let Ok(tools) = &tools {
+        tools.news(&root).iter().for_each(|line| say(line));
+    }
+    match (arguments.selection.build(&metadata, tools.as_ref().ok()), tools) {
+        (Ok(program), _) => Ok(program),
+        (Err(error), Err(missing)) => {
+            Err(error.context(format!("{missing:#}\n`cargo phalanx setup` installs it")))
+        }
+        (Err(error), Ok(_)) => Err(error),
+    }
+}
+
+/// The launcher of the program, and the family of its MPI.
+fn launcher_for(program: &Path, say: &dyn Fn(&str)) -> Result<(Launcher, Family)> {
+    if !program.is_file() {
+        bail!("there is no program `{}`", program.display());
+    }
+    let mpi = phalanx_launch::Mpi::of_executable(program).map_err(anyhow::Error::new)?;
+    if let Some(batch) = Batch::detect() {
+        match Launcher::of_batch(batch, &mpi) {
+            Ok(Some(launcher)) => return Ok((launcher, mpi.family())),
+            Ok(None) => {}
+            Err(why) => say(&format!("inside a job of {batch}, but {why}: trying the MPI's own")),
+        }
+    }
+    let launcher = Launcher::of(&mpi).with_context(|| {
+        format!("{} is linked to {}", short(program), mpi.library().display())
+    })?;
+    Ok((launcher, mpi.family()))
+}
+
+fn default_ranks(hosts: &[Host]) -> usize {
+    if !hosts.is_empty() {
+        return hosts.iter().map(Host::slots).sum();
+    }
+    // How batch systems say how many ranks a job has room for.
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok().filter(|ranks| *ranks > 0);
+    let given = match Batch::detect() {
+        Some(Batch::Slurm) => number("SLURM_NTASKS"),
+        Some(Batch::Lsf) => number("LSB_DJOB_NUMPROC"),
+        Some(Batch::GridEngine) => number("NSLOTS"),
+        Some(Batch::Pbs) => std::env::var("PBS_NODEFILE")
+            .and_then(|path| std::fs::read_to_string(path).map_err(|_| std::env::VarError::NotPresent))
+            .ok()
+            .map(|text| text.lines().count())
+            .filter(|ranks| *ranks > 0),
+        _ => None,
+    };
+    given.unwrap_or_else(phalanx_launch::cores)
+}
+
+/// The command as a shell would take it.
+fn command_line(plan: &Plan) -> Result<String> {
+    let mut words: Vec<String> = Vec::new();
+    if !plan.removed().is_empty() || !plan.settings().is_empty() {
+        words.push("env".to_owned());
+        words.extend(plan.removed().iter().flat_map(|name| ["-u".to_owned(), name.clone()]));
+        let setting = |setting: &phalanx_launch::Setting| {
+            format!("{}={}", setting.name, setting.value)
+        };
+        words.extend(plan.settings().iter().map(setting));
+    }
+    words.push(plan.launcher().path().display().to_string());
+    for argument in plan.arguments() {
+        words.push(argument.to_str().context("an argument is not UTF-8")?.to_owned());
+    }
+    Ok(shlex::try_join(words.iter().map(String::as_str))?)
+}
+
+fn start(
+    job: Job,
+    told: &Arc<Told>,
+    debugger: Option<Debugger>,
+    arguments: &Arguments,
+) -> Result<ExitCode> {
+    let signals = Signals::watch()?;
+    let mut running = job.start().map_err(anyhow::Error::new)?;
+    let relay = running.take_pipes().map(|(stdout, stderr)| {
+        Relay::start(stdout, stderr, arguments.tag_output, arguments.color, told)
+    });
+    let debugging = debugger.map(Debugger::attach).transpose()?;
+    let interrupted = wait(&mut running, &signals, debugging.is_some());
+    let finished = running.finish();
+    if let Some(relay) = relay {
+        relay.finish(finished.survivors.is_empty());
+    }
+    if let Some(debugging) = debugging {
+        debugging.finish();
+    }
+    Ok(ExitCode::from(exit_code(&finished, interrupted, told, arguments.timeout)))
+}
+
+/// Waits for the end of the job, or for a reason to end it: a signal, which is returned, or its time.
+fn wait(running: &mut RunningJob, signals: &Signals, debugging: bool) -> Option<u8> {
+    loop {
+        if running.wait_at_most(Duration::from_millis(50)) || running.is_timed_out() {
+            return None;
+        }
+        // In a debugger, Ctrl-C is the debugger's.
+        if signals.interrupt.swap(false, Ordering::Relaxed) && !debugging {
+            eprintln!("phalanx: interrupted: ending the job");
+            return Some(130);
+        }
+        if signals.terminate.load(Ordering::Relaxed) {
+            eprintln!("phalanx: told to end: ending the job");
+            return Some(143);
+        }
+        for (flag, signal) in [(&signals.user1, SIGUSR1), (&signals.user2, SIGUSR2)] {
+            if flag.swap(false, Ordering::Relaxed) {
+                // A launcher that is gone is noticed above.
+                let _ = running.signal(signal);
+            }
+        }
+    }
+}
+
+fn exit_code(
+    finished: &Finished,
+    interrupted: Option<u8>,
+    told: &Told,
+    timeout: Option<Duration>,
+) -> u8 {
+    if !finished.survivors.is_empty() {
+        eprintln!("phalanx: these processes could not be ended: {:?}", finished.survivors);
+    }
+    if let Some(code) = interrupted {
+        return code;
+    }
+    if finished.timed_out {
+        let time = timeout.unwrap_or_default().as_secs();
+        eprintln!("phalanx: the job was ended after {time} s (--timeout)");
+        return TIMED_OUT;
+    }
+    outcome::code(finished.status, told)
+}
+
+/// Flags that signals set.
+#[derive(Default)]
+struct Signals {
+    interrupt: Arc<AtomicBool>,
+    terminate: Arc<AtomicBool>,
+    user1: Arc<AtomicBool>,
+    user2: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn watch() -> Result<Signals> {
+        let signals = Signals::default();
+        let flags = [
+            (SIGINT, &signals.interrupt),
+            (SIGTERM, &signals.terminate),
+            (SIGUSR1, &signals.user1),
+            (SIGUSR2, &signals.user2),
+        ];
+        for (signal, set) in flags {
+            flag::register(signal, Arc::clone(set)).context("cannot watch for signals")?;
+        }
+        Ok(signals)
+    }
+}

@@ -1,0 +1,150 @@
+//! The MPI, the C compiler and libclang of a build: found, or installed, by the scripts that are
+//! carried along.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::values::Mpi;
+
+const SCRIPTS: [(&str, &str); 4] = [
+    ("setup.sh", include_str!("../setup/setup.sh")),
+    ("install.sh", include_str!("../setup/install.sh")),
+    ("mpi.sh", include_str!("../setup/mpi.sh")),
+    ("fetch_pip.py", include_str!("../setup/fetch_pip.py")),
+];
+
+/// What a build is given, and why.
+const VARIABLES: [(&str, &str); 5] = [
+    ("CARGO_TARGET_DIR", "builds with different MPIs are kept apart"),
+    ("MPICC", "the compiler wrapper to build with is not the `mpicc` on PATH"),
+    ("RUSTFLAGS", "the loader does not look where this MPI's library is"),
+    ("LIBCLANG_PATH", "libclang, which makes the bindings"),
+    ("BINDGEN_EXTRA_CLANG_ARGS", "this libclang has no headers of its own"),
+];
+
+/// Tools of a build that were found.
+#[derive(Debug)]
+pub struct Tools {
+    /// Such as `Open MPI 4.1.4`.
+    pub mpi: String,
+    /// The launcher of that MPI.
+    pub launcher: PathBuf,
+    /// Its compiler wrapper.
+    pub compiler: PathBuf,
+    /// Lines for a shell that wants the same.
+    pub exports: String,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Tools {
+    /// Looks for the tools and installs nothing.
+    pub fn find(family: Mpi, project: &Path) -> Result<Tools> {
+        Self::get(family, project, false)
+    }
+
+    /// Looks for the tools and installs what is missing.
+    pub fn install(family: Mpi, project: &Path) -> Result<Tools> {
+        Self::get(family, project, true)
+    }
+
+    fn get(family: Mpi, project: &Path, installs: bool) -> Result<Tools> {
+        let folder = Folder::new().context("no temporary folder for the scripts")?;
+        for (name, text) in SCRIPTS {
+            fs::write(folder.0.join(name), text)?;
+        }
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", include_str!("tools.sh"), "cargo-phalanx"])
+            .args([folder.0.as_os_str(), family.name().as_ref()])
+            .arg(if installs { "yes" } else { "no" })
+            .env("PHALANX_PROJECT", project)
+            .stdin(Stdio::null())
+            .stderr(if installs { Stdio::inherit() } else { Stdio::piped() });
+        let bar = installs.then(spinner);
+        let output = command.output().context("cannot run bash, which looks for the MPI")?;
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = said.trim().trim_start_matches("error: ").to_owned();
+            // What was said already needs no second time.
+            if why.is_empty() { bail!("nothing was set up") } else { bail!("{why}") }
+        }
+        Self::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn parse(text: &str) -> Result<Tools> {
+        let mut parts = text.split('\0');
+        let mut next = || parts.next().map(str::to_owned).context("the scripts said too little");
+        let (mpi, launcher, compiler, exports) = (next()?, next()?, next()?, next()?);
+        let mut variables = Vec::new();
+        for (name, _) in VARIABLES {
+            let value = next()?;
+            if !value.is_empty() {
+                variables.push((name, value));
+            }
+        }
+        Ok(Tools { mpi, launcher: launcher.into(), compiler: compiler.into(), exports, variables })
+    }
+
+    /// Gives them to a command of cargo.
+    pub fn apply(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// What is set that was not set before, one line each. The usual target folder is no news.
+    pub fn news(&self, project: &Path) -> Vec<String> {
+        let usual = project.join("target");
+        let is_news = |(name, value): &&(&str, String)| {
+            env::var(name).ok().as_ref() != Some(value)
+                && !(*name == "CARGO_TARGET_DIR" && Path::new(value) == usual)
+        };
+        let say = |(name, value): &(&str, String)| {
+            let why = VARIABLES.iter().find(|(known, _)| known == name).map_or("", |(_, why)| why);
+            format!("set {name}={value} ({why})")
+        };
+        self.variables.iter().filter(is_news).map(say).collect()
+    }
+}
+
+/// Shows that something goes on, where somebody looks.
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} setting up, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// A folder that goes when it is no longer needed.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Folder> {
+        // A name that nobody else can have made: the folder must not exist yet.
+        for attempt in 0..100 {
+            let name = format!("phalanx-setup-{}-{attempt}", std::process::id());
+            let path = env::temp_dir().join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Folder(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(std::io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays is a few kilobytes in the folder for such things.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
