@@ -199,7 +199,9 @@ impl Job {
         settings.retain(|setting| !self.environment.iter().any(|(name, _)| name == setting.name));
         // Names alone: on other hosts Open MPI's ranks see of the caller's only what is named.
         let on_other_hosts = |name: &&str| {
-            name.starts_with("PHALANX_") || name.starts_with("RUST_") || *name == "LD_LIBRARY_PATH"
+            const OF_PROGRAMS: [&str; 4] =
+                ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE", "RUST_LOG", "LD_LIBRARY_PATH"];
+            name.starts_with("PHALANX_") || OF_PROGRAMS.contains(name)
         };
         let forwarded = if self.hosts.is_empty() || launcher.is_of_batch_system() {
             Vec::new()

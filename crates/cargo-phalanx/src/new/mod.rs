@@ -1,5 +1,130 @@
-//! x
-use std::process::ExitCode;
+//! `cargo phalanx new`: a project to start from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Where Phalanx comes from, unless it is said.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
+const FILES: [(&str, &str); 5] = [
+    ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
+    ("src/main.rs", include_str!("template/main.rs.txt")),
+    ("src/lib.rs", include_str!("template/lib.rs.txt")),
+    ("tests/ranks.rs", include_str!("template/ranks.rs.txt")),
+    ("README.md", include_str!("template/README.md.txt")),
+];
+
+/// Start a project: a program for several ranks, and its test
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
-pub fn execute(_: &Arguments) -> anyhow::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+#[command(after_help = "Then:\n  cd NAME\n  cargo phalanx run -n 4\n  cargo phalanx test")]
+pub struct Arguments {
+    /// The folder to make; its last part is the name of the package
+    path: PathBuf,
+    /// Use the Phalanx in this folder, not that of the repository
+    #[arg(long, value_name = "FOLDER")]
+    phalanx: Option<PathBuf>,
+}
+
+pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
+    let path = &arguments.path;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    check_name(name)?;
+    let dependency = match &arguments.phalanx {
+        Some(folder) => format!("path = {}", toml_string(&crate_in(folder)?)?),
+        None => format!("git = \"{REPOSITORY}\""),
+    };
+    if path.exists() {
+        bail!("`{}` is there already", path.display());
+    }
+    for (file, text) in FILES {
+        let target = path.join(file);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let text = text
+            .replace("{{name}}", name)
+            .replace("{{identifier}}", &name.replace('-', "_"))
+            .replace("{{dependency}}", &dependency);
+        fs::write(&target, text).with_context(|| format!("cannot write {}", target.display()))?;
+    }
+    fs::write(path.join(".gitignore"), "/target\n")?;
+    start_repository(path);
+    println!("made {}; in it:", path.display());
+    println!("  cargo phalanx run -n 4     # builds and runs it on 4 ranks");
+    println!("  cargo phalanx test         # its test, on 1, 2, 3 and 4 ranks");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What cargo takes for a name of a package, and rustc for one of a crate.
+fn check_name(name: &str) -> Result<()> {
+    const TAKEN: [&str; 9] =
+        ["test", "core", "std", "alloc", "proc-macro", "proc_macro", "phalanx", "mpi", "self"];
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !begins || !name.chars().all(allowed) {
+        bail!("`{name}` is no name for a package: letters, digits, - and _, a letter first");
+    }
+    if TAKEN.contains(&name) {
+        bail!("`{name}` would hide the crate of that name: choose another one");
+    }
+    Ok(())
+}
+
+/// The crate `phalanx` in a checkout, or the folder itself.
+fn crate_in(folder: &Path) -> Result<PathBuf> {
+    let folder = fs::canonicalize(folder)
+        .with_context(|| format!("there is no folder `{}`", folder.display()))?;
+    let is_ours = |folder: &Path| {
+        fs::read_to_string(folder.join("Cargo.toml"))
+            .is_ok_and(|text| text.lines().any(|line| line.trim() == "name = \"phalanx\""))
+    };
+    [folder.join("crates/phalanx"), folder.clone()]
+        .into_iter()
+        .find(|folder| is_ours(folder))
+        .with_context(|| format!("`{}` does not hold Phalanx", folder.display()))
+}
+
+fn toml_string(path: &Path) -> Result<String> {
+    let text = path.to_str().context("a path that is not UTF-8")?;
+    if text.contains(['"', '\\', '\n']) {
+        bail!("`{text}` cannot stand in Cargo.toml");
+    }
+    Ok(format!("\"{text}\""))
+}
+
+/// As cargo new does, unless the folder lies in a repository, or there is no git.
+fn start_repository(path: &Path) {
+    let git = |arguments: &[&str]| {
+        Command::new("git")
+            .arg("-C")
+            .arg(path)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !git(&["rev-parse", "--git-dir"]) {
+        git(&["init", "--quiet"]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_cargo_or_rustc_would_not_take_are_refused() {
+        for name in ["a", "first-steps", "heat_2d"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "2d", "-x", "a b", "a.b", "phalanx", "std", "é"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -70,7 +70,8 @@ impl Debugger {
             .with_context(|| format!("rank {} did not start in gdbserver", self.rank))?;
         eprintln!("phalanx: rank {} is in the debugger, before its first line", self.rank);
         let child = Command::new(gdb)
-            .arg("-q")
+            // The libraries are here: there is no need to read them through the connection.
+            .args(["-q", "-iex", "set sysroot /"])
             .args(["-ex", &format!("target remote 127.0.0.1:{port}")])
             .arg(&self.program)
             .spawn()

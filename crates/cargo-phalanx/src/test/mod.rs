@@ -1,5 +1,171 @@
-//! x
-use std::process::ExitCode;
+//! `cargo phalanx test`: runs the tests and counts by number of ranks.
+
+mod select;
+mod summary;
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::project::{Build, cargo};
+use crate::tools::Tools;
+use crate::values::{self, Mpi};
+use summary::Summary;
+
+/// Exit code of cargo when tests fail.
+const FAILED: u8 = 101;
+
+/// Run the tests, strictly watched, with a summary by number of ranks
+///
+/// Without -n all tests run, also those on one process and in documentation; with -n those that are
+/// declared for these numbers of ranks (`#[phalanx::test(ranks = [1, 2, 4])]`).
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
-pub fn execute(_: Arguments) -> anyhow::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+#[command(after_help = "Examples:
+  cargo phalanx test
+  cargo phalanx test -n 2,4 gather
+  cargo phalanx test --mpi openmpi,mpich --workspace")]
+pub struct Arguments {
+    /// Only tests on so many ranks: 2,4
+    #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', value_parser = values::ranks)]
+    ranks: Vec<usize>,
+    /// The MPIs to test with, one after the other
+    #[arg(long, value_enum, value_name = "FAMILY,…", value_delimiter = ',', default_value = "any")]
+    mpi: Vec<Mpi>,
+    /// How the ranks are watched
+    #[arg(long, value_enum, default_value = "strict")]
+    watch: Watch,
+    #[command(flatten)]
+    build: Build,
+    /// All packages of the workspace
+    #[arg(long, help_heading = "What to build")]
+    workspace: bool,
+    /// Only this test program
+    #[arg(long, value_name = "NAME", help_heading = "What to build")]
+    test: Vec<String>,
+    /// Only the tests in the library
+    #[arg(long, help_heading = "What to build")]
+    lib: bool,
+    /// Only tests with this in their name
+    filter: Option<String>,
+    /// Arguments for the test programs, after --
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Watch {
+    /// No standard send relies on buffering; deadlocks are errors; collectives are compared
+    Strict,
+    /// As programs run
+    On,
+    Off,
+}
+
+impl Watch {
+    fn name(self) -> &'static str {
+        match self {
+            Watch::Strict => "strict",
+            Watch::On => "on",
+            Watch::Off => "off",
+        }
+    }
+}
+
+pub fn execute(arguments: Arguments) -> Result<ExitCode> {
+    let metadata = arguments.build.metadata()?;
+    let root = metadata.workspace_root.as_std_path();
+    let mut closing = Vec::new();
+    let mut all_passed = true;
+    for family in &arguments.mpi {
+        let (summary, name) = with(&arguments, *family, root)?;
+        all_passed &= summary.passed();
+        closing.push(format!(
+            "{name}, watch {}: {}\n{summary}",
+            arguments.watch.name(),
+            if summary.passed() { "passed" } else { "FAILED" },
+        ));
+    }
+    println!("\n{}", closing.join("\n"));
+    Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn with(arguments: &Arguments, family: Mpi, root: &Path) -> Result<(Summary, String)> {
+    let tools = match Tools::find(family, root) {
+        Ok(tools) => tools,
+        Err(missing) => bail!(
+            "{missing:#}\n`cargo phalanx setup --mpi {}` installs what is missing",
+            family.name()
+        ),
+    };
+    eprintln!("phalanx: {}", tools.mpi);
+    for line in tools.news(root) {
+        eprintln!("phalanx: {line}");
+    }
+    let mut summary = Summary::default();
+    if arguments.ranks.is_empty() {
+        let mut command = arguments.cargo_test(&tools);
+        command.args(arguments.targets()).args(&arguments.filter).arg("--").args(&arguments.arguments);
+        run(command, &mut summary)?;
+        return Ok((summary, tools.mpi));
+    }
+    let selected = select::tests(arguments, &tools)?;
+    if selected.is_empty() {
+        bail!("{}", select::nothing(arguments, &tools)?);
+    }
+    for program in selected {
+        let mut command = arguments.cargo_test(&tools);
+        command.args(program.target);
+        command.args(["--", "--exact"]).args(program.names).args(&arguments.arguments);
+        run(command, &mut summary)?;
+    }
+    Ok((summary, tools.mpi))
+}
+
+impl Arguments {
+    /// `cargo test` with what is common to all of its calls.
+    fn cargo_test(&self, tools: &Tools) -> Command {
+        let mut command = cargo("test");
+        tools.apply(&mut command);
+        command
+            .arg("--no-fail-fast")
+            .args(self.build.arguments())
+            .env("PHALANX_WATCH", self.watch.name())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Which test programs.
+    fn targets(&self) -> Vec<OsString> {
+        let mut targets: Vec<OsString> = Vec::new();
+        if self.workspace {
+            targets.push("--workspace".into());
+        }
+        if self.lib {
+            targets.push("--lib".into());
+        }
+        for name in &self.test {
+            targets.extend(["--test".into(), name.into()]);
+        }
+        targets
+    }
+}
+
+/// Runs the tests and shows their output while it comes.
+fn run(mut command: Command, summary: &mut Summary) -> Result<()> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    if let Some(stdout) = child.stdout.take() {
+        let mut out = std::io::stdout().lock();
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            summary.read(&String::from_utf8_lossy(&line));
+            out.write_all(&line)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    summary.end(child.wait()?.success());
+    Ok(())
+}
