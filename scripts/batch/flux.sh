@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A job for Flux: flux batch scripts/batch/flux.sh [PROGRAM [ARGUMENTS …]]
 #
-# Two minutes before the time limit this script gets SIGUSR1 and passes it to all ranks. A program that then writes
+# Before the time limit this script gets SIGUSR1 and passes it to all ranks. A program that then writes
 # a checkpoint and leaves with code 85 is submitted again.
 #flux: --job-name=phalanx
 #flux: --nodes=1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A job for LSF: bsub < scripts/batch/lsf.sh, or PROGRAM="target/release/heat --size 500" bsub < …
 #
-# Two minutes before the time limit this script gets SIGUSR1 and passes it to all ranks. A program that then writes
+# Before the time limit this script gets SIGUSR1 and passes it to all ranks. A program that then writes
 # a checkpoint and leaves with code 85 is queued again by LSF (-Q).
 #BSUB -J phalanx
 #BSUB -n 4

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A job for Slurm: sbatch scripts/batch/slurm.sh [PROGRAM [ARGUMENTS …]]
 #
-# Two minutes before the time limit all ranks get SIGUSR1. A program that then writes a checkpoint and leaves
+# Before the time limit all ranks get SIGUSR1. A program that then writes a checkpoint and leaves
 # with code 85 is queued again (`heat --checkpoint FOLDER --resume` does so).
 #SBATCH --job-name=phalanx
 #SBATCH --nodes=1

@@ -31,7 +31,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         let mut seconds: u64 = 0;
         for part in text.split(':') {
             let part: u64 = part.parse().map_err(|_| wrong())?;
-            seconds = seconds.checked_mul(60).and_then(|s| s.checked_add(part)).ok_or_else(wrong)?;
+            seconds =
+                seconds.checked_mul(60).and_then(|s| s.checked_add(part)).ok_or_else(wrong)?;
         }
         seconds
     } else {

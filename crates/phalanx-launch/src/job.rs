@@ -1,8 +1,8 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -14,8 +14,8 @@ use crate::settings::Machine;
 use crate::tree::{Process, Tree};
 use crate::watchdog::Watchdog;
 use crate::{
-    Batch, CoreTokens, Error, Family, Host, JOB_VARIABLE, Launcher, Mpi, Result, Setting, inherited,
-    settings, sys,
+    Batch, CoreTokens, Error, Family, Host, JOB_VARIABLE, Launcher, Mpi, Result, Setting,
+    inherited, settings, sys,
 };
 
 /// How long a job that is to end may take to end by itself. Open MPI's mpirun needs a little more
@@ -195,7 +195,8 @@ impl Job {
                 (Launcher::of(&mpi)?, Some(mpi))
             }
         };
-        let mut settings = settings::decide(&launcher, self.ranks, self.shared, &self.hosts, &machine);
+        let mut settings =
+            settings::decide(&launcher, self.ranks, self.shared, &self.hosts, &machine);
         settings.retain(|setting| !self.environment.iter().any(|(name, _)| name == setting.name));
         // Names alone: on other hosts Open MPI's ranks see of the caller's only what is named.
         let on_other_hosts = |name: &&str| {

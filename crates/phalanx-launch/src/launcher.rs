@@ -108,9 +108,7 @@ impl Launcher {
                 (None, Family::Mpich | Family::IntelMpi) => &["-prepend-rank"],
             });
         }
-        let list = |text: fn(&Host) -> String| {
-            hosts.iter().map(text).collect::<Vec<_>>().join(",")
-        };
+        let list = |text: fn(&Host) -> String| hosts.iter().map(text).collect::<Vec<_>>().join(",");
         if !hosts.is_empty() {
             match (&self.system, self.family) {
                 (Some(System::Slurm(_)), _) => {

@@ -297,9 +297,14 @@ mod tests {
     #[test]
     fn hydra_needs_nothing_and_intel_is_not_to_pin_tests() {
         let machine = Machine { root: true, ..machine(&[]) };
-        assert!(decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 4, true, &[], &machine).is_empty());
+        assert!(
+            decide(&Launcher::for_test(Family::Mpich, "5.0.2"), 4, true, &[], &machine).is_empty()
+        );
         let intel = Launcher::for_test(Family::IntelMpi, "2021.19");
-        assert_eq!(names(&decide(&intel, 4, true, &[], &machine)), ["I_MPI_PIN", "I_MPI_WAIT_MODE"]);
+        assert_eq!(
+            names(&decide(&intel, 4, true, &[], &machine)),
+            ["I_MPI_PIN", "I_MPI_WAIT_MODE"]
+        );
     }
 
     #[test]

@@ -2,4 +2,6 @@
 use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
-pub fn execute(_: Arguments) -> anyhow::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+pub fn execute(_: Arguments) -> anyhow::Result<ExitCode> {
+    Ok(ExitCode::SUCCESS)
+}

@@ -24,7 +24,11 @@ pub struct Debugger {
 enum How {
     /// The user's own command, which finds its way to the user by itself.
     Command(Vec<String>),
-    Server { gdb: PathBuf, server: PathBuf, port: u16 },
+    Server {
+        gdb: PathBuf,
+        server: PathBuf,
+        port: u16,
+    },
 }
 
 impl Debugger {

@@ -57,7 +57,8 @@ mod tests {
         assert_eq!(read("[2] text"), Some((2, "text")));
         assert_eq!(read("2: text"), Some((2, "text")));
         assert_eq!(read(" 2: text"), Some((2, "text")));
-        for other in ["", "text", "[text]", "[mpiexec@vm] x", "12 monkeys", "[1,x]<stdout>:", "[1"] {
+        for other in ["", "text", "[text]", "[mpiexec@vm] x", "12 monkeys", "[1,x]<stdout>:", "[1"]
+        {
             assert_eq!(read(other), None, "{other}");
         }
     }

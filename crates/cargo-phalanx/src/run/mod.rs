@@ -181,9 +181,8 @@ fn launcher_for(program: &Path, say: &dyn Fn(&str)) -> Result<(Launcher, Family)
             Err(why) => say(&format!("inside a job of {batch}, but {why}: trying the MPI's own")),
         }
     }
-    let launcher = Launcher::of(&mpi).with_context(|| {
-        format!("{} is linked to {}", short(program), mpi.library().display())
-    })?;
+    let launcher = Launcher::of(&mpi)
+        .with_context(|| format!("{} is linked to {}", short(program), mpi.library().display()))?;
     Ok((launcher, mpi.family()))
 }
 
@@ -198,7 +197,9 @@ fn default_ranks(hosts: &[Host]) -> usize {
         Some(Batch::Lsf) => number("LSB_DJOB_NUMPROC"),
         Some(Batch::GridEngine) => number("NSLOTS"),
         Some(Batch::Pbs) => std::env::var("PBS_NODEFILE")
-            .and_then(|path| std::fs::read_to_string(path).map_err(|_| std::env::VarError::NotPresent))
+            .and_then(|path| {
+                std::fs::read_to_string(path).map_err(|_| std::env::VarError::NotPresent)
+            })
             .ok()
             .map(|text| text.lines().count())
             .filter(|ranks| *ranks > 0),
@@ -213,9 +214,8 @@ fn command_line(plan: &Plan) -> Result<String> {
     if !plan.removed().is_empty() || !plan.settings().is_empty() {
         words.push("env".to_owned());
         words.extend(plan.removed().iter().flat_map(|name| ["-u".to_owned(), name.clone()]));
-        let setting = |setting: &phalanx_launch::Setting| {
-            format!("{}={}", setting.name, setting.value)
-        };
+        let setting =
+            |setting: &phalanx_launch::Setting| format!("{}={}", setting.name, setting.value);
         words.extend(plan.settings().iter().map(setting));
     }
     words.push(plan.launcher().path().display().to_string());

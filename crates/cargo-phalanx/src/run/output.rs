@@ -187,6 +187,9 @@ mod tests {
         assert_eq!(copied(false, false, &told, &pieces), "a\nb");
         let failed = std::os::unix::process::ExitStatusExt::from_raw(256);
         assert_eq!(super::super::outcome::code(Some(failed), &told), 3);
-        assert_eq!(copied(true, false, &told, &["[0] x\n", "[mpiexec@vm] other\n"]), "[0] x\n[mpiexec@vm] other\n");
+        assert_eq!(
+            copied(true, false, &told, &["[0] x\n", "[mpiexec@vm] other\n"]),
+            "[0] x\n[mpiexec@vm] other\n"
+        );
     }
 }

@@ -108,7 +108,11 @@ fn with(arguments: &Arguments, family: Mpi, root: &Path) -> Result<(Summary, Str
     let mut summary = Summary::default();
     if arguments.ranks.is_empty() {
         let mut command = arguments.cargo_test(&tools);
-        command.args(arguments.targets()).args(&arguments.filter).arg("--").args(&arguments.arguments);
+        command
+            .args(arguments.targets())
+            .args(&arguments.filter)
+            .arg("--")
+            .args(&arguments.arguments);
         run(command, &mut summary)?;
         return Ok((summary, tools.mpi));
     }

@@ -22,9 +22,8 @@ pub struct Program {
 
 /// The tests of all programs that are declared for the chosen numbers of ranks.
 pub fn tests(arguments: &Arguments, tools: &Tools) -> Result<Vec<Program>> {
-    let is_chosen = |name: &String| {
-        ranks_of(name).is_some_and(|ranks| arguments.ranks.contains(&ranks))
-    };
+    let is_chosen =
+        |name: &String| ranks_of(name).is_some_and(|ranks| arguments.ranks.contains(&ranks));
     let mut programs = Vec::new();
     for (target, path) in built(arguments, tools)? {
         let names: Vec<String> = listed(arguments, &path)?.into_iter().filter(is_chosen).collect();
