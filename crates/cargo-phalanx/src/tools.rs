@@ -53,10 +53,7 @@ impl Tools {
     }
 
     fn get(family: Mpi, project: &Path, installs: bool) -> Result<Tools> {
-        let folder = Folder::new().context("no temporary folder for the scripts")?;
-        for (name, text) in SCRIPTS {
-            fs::write(folder.0.join(name), text)?;
-        }
+        let folder = scripts()?;
         let mut command = Command::new("bash");
         command
             .args(["-c", include_str!("tools.sh"), "cargo-phalanx"])
@@ -123,11 +120,37 @@ fn spinner() -> ProgressBar {
     bar
 }
 
+/// The tools that are missing: `compiler`, `libclang`, `mpi`.
+pub fn missing_tools(project: &Path) -> Result<Vec<String>> {
+    let folder = scripts()?;
+    let output = Command::new("bash")
+        .args(["-c", ". \"$0/setup.sh\" && missing_tools any"])
+        .arg(&folder.0)
+        .env("PHALANX_PROJECT", project)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run bash, which looks for the tools")?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// The scripts, for as long as the folder lives.
+fn scripts() -> Result<Folder> {
+    let folder = Folder::new().context("no temporary folder for the scripts")?;
+    for (name, text) in SCRIPTS {
+        fs::write(folder.0.join(name), text)?;
+    }
+    Ok(folder)
+}
+
 /// A folder that goes when it is no longer needed.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> std::io::Result<Folder> {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn new() -> std::io::Result<Folder> {
         // A name that nobody else can have made: the folder must not exist yet.
         for attempt in 0..100 {
             let name = format!("phalanx-setup-{}-{attempt}", std::process::id());

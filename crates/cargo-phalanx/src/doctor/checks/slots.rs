@@ -1,0 +1,35 @@
+//! Root, cores and slots: what Open MPI refuses unless it is told.
+
+use super::{Found, note, ok};
+use crate::doctor::machine::{Family, Machine};
+
+pub fn check(machine: &Machine) -> Vec<Found> {
+    if let Some(batch) = &machine.batch {
+        return vec![ok(format!("inside a job of {batch}, which decides about slots"))];
+    }
+    let mut found = Vec::new();
+    let has_open_mpi = machine.installations.iter().any(|mpi| mpi.family == Family::OpenMpi);
+    let (cores, ranks) = (machine.cores, machine.ranks);
+    let plural = if cores == 1 { "core" } else { "cores" };
+    if ranks <= cores {
+        found.push(ok(format!("{cores} {plural} for {ranks} ranks")));
+    } else if has_open_mpi {
+        found.push(note(
+            format!("{ranks} ranks share {cores} {plural}: slower, and Open MPI wants to be told"),
+            "cargo phalanx run does so; by hand: mpirun --oversubscribe",
+        ));
+    } else {
+        found.push(note(
+            format!("{ranks} ranks share {cores} {plural}: slower"),
+            format!("cargo phalanx run -n {cores}, or more hosts: --hosts"),
+        ));
+    }
+    if machine.root && has_open_mpi {
+        found.push(note(
+            "you are root, for whom Open MPI does not start unless it is told",
+            "cargo phalanx run does so; by hand: export OMPI_ALLOW_RUN_AS_ROOT=1 \
+             OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+        ));
+    }
+    found
+}
