@@ -1,20 +1,31 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{batch, doctor, documents, new, run, setup, test};
 
 /// Builds, starts, tests, debugs and submits MPI programs written with Phalanx.
 #[derive(Debug, Parser)]
-#[command(name = "cargo-phalanx", bin_name = "cargo phalanx", version, max_term_width = 100)]
+#[command(name = "cargo-phalanx", version, max_term_width = 100)]
 #[command(after_help = "`cargo phalanx COMMAND --help` says more of each.\n\
                         Exit code 101: the command itself failed; 2: it was not understood.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line, or ends the process with what was wrong, or with help.
+    pub fn read(arguments: Vec<OsString>) -> Cli {
+        // In help it is called as people type it; completions and manual pages need one word.
+        let command = Cli::command().bin_name("cargo phalanx");
+        let matches = command.get_matches_from(arguments);
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,8 +65,6 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -47,7 +47,7 @@ _cargo_phalanx_hook() {
     if [[ ${COMP_WORDS[1]} == phalanx && $COMP_CWORD -gt 1 ]]; then
         COMP_WORDS=(cargo-phalanx "${COMP_WORDS[@]:2}")
         COMP_CWORD=$((COMP_CWORD - 1))
-        _cargo-phalanx cargo-phalanx "$2" "$3"
+        _cargo__phalanx cargo-phalanx "$2" "$3"
     elif [[ -n $_cargo_phalanx_before ]]; then
         "$_cargo_phalanx_before" "$@"
     fi
@@ -57,23 +57,18 @@ if [[ $_cargo_phalanx_before != _cargo_phalanx_hook ]]; then
 fi
 "#;
 
-/// Under the one name that a shell looks up.
-fn command() -> Command {
-    Cli::command().bin_name("cargo-phalanx")
-}
-
 pub fn completions(arguments: &Completions) -> Result<ExitCode> {
     let mut text = Vec::new();
     let name = "cargo-phalanx";
     match arguments.shell {
         Shell::Bash => {
-            clap_complete::generate(shells::Bash, &mut command(), name, &mut text);
+            clap_complete::generate(shells::Bash, &mut Cli::command(), name, &mut text);
             text.extend_from_slice(BASH_HOOK.as_bytes());
         }
         // Cargo's own completions for zsh call `_cargo-phalanx` for `cargo phalanx`.
-        Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command(), name, &mut text),
+        Shell::Zsh => clap_complete::generate(shells::Zsh, &mut Cli::command(), name, &mut text),
         Shell::Fish => {
-            clap_complete::generate(shells::Fish, &mut command(), name, &mut text);
+            clap_complete::generate(shells::Fish, &mut Cli::command(), name, &mut text);
             let mut cargo = Command::new("cargo").subcommand(Cli::command().name("phalanx"));
             clap_complete::generate(shells::Fish, &mut cargo, "cargo", &mut text);
         }
@@ -86,10 +81,10 @@ pub fn man(arguments: &Man) -> Result<ExitCode> {
     match &arguments.output {
         Some(folder) => {
             std::fs::create_dir_all(folder)
-                .and_then(|()| clap_mangen::generate_to(command(), folder))
+                .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
                 .with_context(|| format!("cannot write to {}", folder.display()))?;
         }
-        None => clap_mangen::Man::new(command()).render(&mut io::stdout())?,
+        None => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,8 +16,6 @@ mod values;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// What cargo itself leaves with when it cannot do what was asked.
 const FAILURE: u8 = 101;
 
@@ -27,7 +25,7 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|argument| argument == "phalanx") {
         arguments.remove(1);
     }
-    match cli::Cli::parse_from(arguments).command.execute() {
+    match cli::Cli::read(arguments).command.execute() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

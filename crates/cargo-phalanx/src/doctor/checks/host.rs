@@ -13,6 +13,14 @@ pub fn check(machine: &Machine) -> Vec<Found> {
             "hostnamectl set-hostname NAME, or docker run --hostname NAME",
         )];
     }
+    if name.contains('_') {
+        return vec![warning(
+            format!(
+                "`{name}`, the name of this host, has a `_`, which no host name may have: some launchers fail"
+            ),
+            "hostnamectl set-hostname NAME, or docker run --hostname NAME",
+        )];
+    }
     if machine.host.addresses.is_empty() {
         return vec![warning(
             format!(

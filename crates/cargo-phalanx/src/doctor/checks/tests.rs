@@ -259,6 +259,12 @@ fn a_host_name_for_this_host_alone() {
 }
 
 #[test]
+fn a_host_name_that_is_none() {
+    let host = Host { name: "my_node".into(), addresses: vec!["10.0.0.1".parse().unwrap()] };
+    finds(&Machine { host, ..healthy() }, "host name", Level::Warning, "has a `_`", "hostnamectl");
+}
+
+#[test]
 fn a_host_without_a_name() {
     let host = Host { name: "localhost".into(), addresses: vec!["127.0.0.1".parse().unwrap()] };
     finds(&Machine { host, ..healthy() }, "host name", Level::Warning, "no name", "hostnamectl");
