@@ -266,7 +266,9 @@ fn gdb_gets_the_terminal_and_the_rank() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("cargo-phalanx runs");
     let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(b"break main\ncontinue\nbacktrace 1\ndelete\ncontinue\nquit\n").expect("gdb listens");
+    stdin
+        .write_all(b"break main\ncontinue\nbacktrace 1\ndelete\ncontinue\nquit\n")
+        .expect("gdb listens");
     drop(stdin);
     let ended = Said::from(child.wait_with_output().expect("it ends"));
     ended.leaves_with(0).tells("rank 1 is in the debugger").prints("Breakpoint 1").prints("#0 ");

@@ -381,7 +381,7 @@ fn blocks_that_cannot_be_are_an_error_on_every_rank(world: Comm) -> phalanx::Res
             );
         }
         assert_eq!(error.operation(), "halo exchange");
-        assert!(error.location().file().ends_with("halo.rs"), "{error}");
+        assert_eq!(error.location().file(), file!(), "{error}");
     };
     let only =
         |wrong: &'static [usize], right: &'static [usize]| if blamed { wrong } else { right };
@@ -389,6 +389,8 @@ fn blocks_that_cannot_be_are_an_error_on_every_rank(world: Comm) -> phalanx::Res
     expect(ring.halo(only(&[1, 4], &[2, 4]), &[2, 0]), thin);
     expect(ring.halo(only(&[2], &[2, 4]), &[1, 1]), "1 lengths were given for 2 dimensions");
     expect(ring.halo(only(&[2, usize::MAX], &[2, 4]), &[1, 1]), "larger than memory");
+    // So many bytes would wrap around to few.
+    expect(ring.halo(only(&[2, 1 << 61], &[2, 4]), &[1, 1]), "larger than memory");
     // All give too few widths.
     assert!(ring.halo::<f64>(&[2, 2], &[1]).unwrap_err().is_invalid_length());
     if n > 1 {
@@ -400,12 +402,72 @@ fn blocks_that_cannot_be_are_an_error_on_every_rank(world: Comm) -> phalanx::Res
             ring.halo::<f64>(&[4, 4], &[1, 1]).err()
         };
         assert!(other.is_some_and(|error| error.is_mismatch()));
+        // Of one size, and yet not the same.
+        let other = if blamed {
+            ring.halo::<i64>(&[4, 4], &[1, 1]).err()
+        } else {
+            ring.halo::<f64>(&[4, 4], &[1, 1]).err()
+        };
+        assert!(other.is_some_and(|error| error.is_mismatch()));
     }
     // A closed end with nobody beside it may have as many ghost cells as it likes.
     let halo = ring.halo::<f64>(&[1, 1], &[1, 5])?;
     assert_eq!(halo.shape(), [3, 11]);
     drop(halo);
     ring.free()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn closed_ends_need_no_part_of_the_array(world: Comm) -> phalanx::Result<()> {
+    let line = world.cart(&[0, 1], &[false, false])?.expect("every rank fits");
+    // More ghost cells on one side than there are cells.
+    let halo = line.halo_with::<u8>(&[1, 1], &[(1, 0), (5, 0)], Corners::Fill)?;
+    let mut cells = vec![line.rank() as u8 + 1; halo.len()];
+    halo.exchange(&mut cells)?;
+    assert_eq!(cells[halo.index(&[-1, 0])], (line.rank() as u8).max(1));
+    drop(halo);
+    line.free()?;
+
+    // Dimensions without neighbours cost nothing, however many there are.
+    let dimensions = [vec![world.size()], vec![1; 15]].concat();
+    let deep = world.cart(&dimensions, &[false; 16])?.expect("every rank fits");
+    let interior = [1; 16];
+    let mut width = [0; 16];
+    width[0] = 1;
+    let halo = deep.halo::<u16>(&interior, &width)?;
+    let mut cells = vec![deep.rank() as u16 + 1; halo.len()];
+    halo.exchange(&mut cells)?;
+    assert_eq!(cells[0], (deep.rank() as u16).max(1));
+    drop(halo);
+    deep.free()?;
+    let error = world.cart(&[1; 17], &[false; 17]).unwrap_err();
+    assert_eq!(error.kind(), phalanx::ErrorKind::Unsupported, "{error}");
+    Ok(())
+}
+
+#[phalanx::test(ranks = [2])]
+fn ranks_in_exchanges_of_different_halos_hear_of_it(world: Comm) -> phalanx::Result<()> {
+    let line = world.cart(&[2], &[false])?.expect("every rank fits");
+    let (narrow, wide) = (line.halo::<u64>(&[4], &[1])?, line.halo::<u64>(&[4], &[3])?);
+    for started in [false, true] {
+        let halo = if line.rank() == 0 { &narrow } else { &wide };
+        let cells = vec![7; halo.len()];
+        let outcome = if started {
+            halo.start(cells).and_then(HaloExchange::finish).map(drop)
+        } else {
+            halo.exchange(&mut cells.clone())
+        };
+        let error = outcome.unwrap_err();
+        if line.rank() == 0 {
+            assert!(error.is_truncated(), "{error}");
+        } else {
+            assert!(error.is_invalid_length(), "{error}");
+            let text = "8 bytes of ghost cells came, 24 were expected";
+            assert!(error.detail().starts_with(text), "{error}");
+        }
+    }
+    drop((narrow, wide));
+    line.free()
 }
 
 #[phalanx::test(ranks = [2, 3, 4])]

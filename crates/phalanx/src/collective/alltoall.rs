@@ -97,7 +97,8 @@ impl Comm {
     ///
     /// # Errors
     /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if there is not one block for each rank;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for more than `i32::MAX` items in all.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a rank that would send or get more than `i32::MAX`
+    /// items in all; the others may wait for it until it ends.
     ///
     /// MPI: `MPI_Alltoall` of the lengths, then `MPI_Alltoallv`; MPI-4.1 section 6.8.
     ///

@@ -13,6 +13,7 @@
 
 mod flight;
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
@@ -22,7 +23,7 @@ pub use flight::HaloExchange;
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::datatype::{self, Datatype};
-use crate::raw::p2p::{Envelope, Mode};
+use crate::raw::p2p::{Envelope, Mode, RawStatus};
 use crate::raw::{View, ViewMut};
 use crate::record::{Call, HALO, Peer, name_of};
 use crate::topology::{Cart, digest};
@@ -97,7 +98,9 @@ impl Cart {
     /// On every rank: [`InvalidLength`](ErrorKind::InvalidLength) or, on those that are not to blame,
     /// [`Mismatch`](ErrorKind::Mismatch) if there is not one number for each dimension, if an interior
     /// is narrower than the ghost cells that are copies of it, or if two neighbours do not fit together;
-    /// [`Mismatch`](ErrorKind::Mismatch) if widths or elements differ.
+    /// [`Mismatch`](ErrorKind::Mismatch) if widths or elements differ;
+    /// [`Unsupported`](ErrorKind::Unsupported) if the array has more than `i32::MAX` bytes in its last
+    /// dimension, or cells in another one.
     ///
     /// MPI: `MPI_Type_create_subarray`, MPI-4.1 section 5.1.3.
     ///
@@ -147,6 +150,7 @@ impl Cart {
         self.make_halo(interior, widths, corners, Location::caller())
     }
 
+    #[track_caller]
     fn make_halo<T: Element>(
         &self,
         interior: &[usize],
@@ -157,8 +161,11 @@ impl Cart {
         let call = self.call(&HALO, location);
         let given = widths.iter().flat_map(|&(before, after)| [before, after]);
         let others = [widths.len(), size_of::<T>(), (corners == Corners::Fill).into()];
-        self.all_alike(&call, digest(others.into_iter().chain(given)), "widths or elements")?;
-        let made = self.check_block(&call, interior, widths).and_then(|shape| {
+        // All ranks run the same program, in which a type has one name.
+        let element = type_name::<T>().bytes().map(usize::from);
+        let agreed = digest(others.into_iter().chain(given).chain(element));
+        self.all_alike(&call, agreed, "widths or elements")?;
+        let made = self.check_block::<T>(&call, interior, widths).and_then(|shape| {
             let (interior, widths) = (interior.to_vec(), widths.to_vec());
             let mut halo = Halo {
                 cart: self.clone(),
@@ -201,7 +208,7 @@ impl Cart {
     }
 
     /// The shape of a block with its ghost cells.
-    fn check_block(
+    fn check_block<T>(
         &self,
         call: &Call<'_>,
         interior: &[usize],
@@ -229,21 +236,28 @@ impl Cart {
                 None => return refuse(format!("dimension {dimension} is larger than memory")),
             }
         }
-        if shape.iter().try_fold(1_usize, |all, &length| all.checked_mul(length)).is_none() {
+        let bytes = shape
+            .iter()
+            .try_fold(size_of::<T>().max(1), |all, &length| all.checked_mul(length))
+            .filter(|bytes| isize::try_from(*bytes).is_ok());
+        if bytes.is_none() {
             return refuse(format!("a block of {shape:?} cells is larger than memory"));
         }
         Ok(shape)
     }
 }
 
-/// Every direction but none at all: for each dimension −1, 0 or 1.
-fn directions(dimensions: usize) -> impl Iterator<Item = Vec<isize>> {
-    // Where 3ⁿ does not fit into a number, no machine has so many ranks or cells.
-    let all = 3_usize.checked_pow(dimensions as u32).unwrap_or(usize::MAX);
+/// Every direction but none at all: for each dimension −1, 0 or 1, and 0 alone where `is_open` says that
+/// there is nobody.
+fn directions(is_open: &[bool]) -> impl Iterator<Item = Vec<isize>> {
+    let open: Vec<usize> = (0..is_open.len()).filter(|&it| is_open[it]).collect();
+    let dimensions = is_open.len();
+    // So many neighbours nobody has: an open dimension at least doubles the ranks, or the cells.
+    let all = 3_usize.checked_pow(open.len() as u32).unwrap_or(usize::MAX);
     let direction = move |mut number: usize| {
         let mut steps = vec![0; dimensions];
-        for step in steps.iter_mut().rev() {
-            *step = (number % 3) as isize - 1;
+        for &dimension in open.iter().rev() {
+            steps[dimension] = (number % 3) as isize - 1;
             number /= 3;
         }
         steps
@@ -257,29 +271,41 @@ impl<T: Element> Halo<T> {
         if size_of::<T>() == 0 {
             return Ok(());
         }
-        for steps in directions(self.shape.len()) {
+        // Alike on all ranks, so that the messages of a pair are in one order on both sides.
+        let is_open: Vec<bool> = (0..self.shape.len())
+            .map(|it| {
+                let shared = self.cart.dims()[it] > 1 || self.cart.periods()[it];
+                shared && self.widths[it] != (0, 0)
+            })
+            .collect();
+        for steps in directions(&is_open) {
             let sides = steps.iter().filter(|&&step| step != 0).count();
             if sides > 1 && corners == Corners::Skip {
                 continue;
             }
-            // What is sent in a direction are the ghost cells on the other side of who gets it.
-            let sent = self.part(call, &steps, |step, length, (before, after)| match step {
-                -1 => (before, after),
-                0 => (before, length),
-                _ => (before + length - before.min(length), before),
-            })?;
-            let back: Vec<isize> = steps.iter().map(|step| -step).collect();
-            let received = self.part(call, &back, |step, length, (before, after)| match step {
-                -1 => (0, before),
-                0 => (before, length),
-                _ => (before + length, after),
-            })?;
-            if let (Some(to), Some((part, bytes))) = (self.cart.rank_at_offset(&steps)?, sent) {
-                self.sends.push(Message { rank: to, part, bytes });
+            // What is sent in a direction are the ghost cells on the other side of who gets it. Past a
+            // closed end there is nobody, and no part of the array either.
+            if let Some(to) = self.cart.rank_at_offset(&steps)? {
+                let sent = self.part(call, &steps, |step, length, (before, after)| match step {
+                    -1 => (before, after),
+                    0 => (before, length),
+                    _ => (before + length - before.min(length), before),
+                })?;
+                self.sends.extend(sent.map(|(part, bytes)| Message { rank: to, part, bytes }));
             }
-            if let (Some(from), Some((part, bytes))) = (self.cart.rank_at_offset(&back)?, received)
-            {
-                self.receives.push(Message { rank: from, part, bytes });
+            let back: Vec<isize> = steps.iter().map(|step| -step).collect();
+            if let Some(from) = self.cart.rank_at_offset(&back)? {
+                let ghosts =
+                    self.part(call, &back, |step, length, (before, after)| match step {
+                        -1 => (0, before),
+                        0 => (before, length),
+                        _ => (before + length, after),
+                    })?;
+                self.receives.extend(ghosts.map(|(part, bytes)| Message {
+                    rank: from,
+                    part,
+                    bytes,
+                }));
             }
         }
         Ok(())
@@ -353,8 +379,9 @@ impl<T: Element> Halo<T> {
     /// Brings all ghost cells up to date. Collective.
     ///
     /// # Errors
-    /// [`InvalidLength`](ErrorKind::InvalidLength) if the array does not have [`len`](Halo::len) cells;
-    /// what the MPI library reports.
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if the array does not have [`len`](Halo::len) cells: then
+    /// nothing was sent, and the neighbours wait until this rank takes part or ends. The same if a neighbour
+    /// sends fewer cells, because it is in the exchange of another halo; what the MPI library reports.
     ///
     /// MPI: `MPI_Irecv` and `MPI_Isend`, MPI-4.1 section 3.7.2, with every neighbour, on a private
     /// communicator.
@@ -447,10 +474,19 @@ impl<T: Element> Halo<T> {
             let interior = unsafe { self.interior_of(start) };
             // The neighbours know nothing of a panic here: their messages are on the way, and are taken.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&interior)));
-            Ok(outcome.unwrap_or_else(|panic| {
+            let result = outcome.unwrap_or_else(|panic| {
                 scope.settle();
                 resume_unwind(panic)
-            }))
+            });
+            let ends = scope.outcomes(&call)?;
+            for (index, end) in ends.into_iter().enumerate() {
+                let end = end?;
+                if let Some(message) = self.receives.get(index) {
+                    let call = call.peer(Peer::From(message.rank));
+                    is_whole(&call, end, Some(message.bytes))?;
+                }
+            }
+            Ok(result)
         })
     }
 
@@ -503,6 +539,20 @@ impl<T: Element> Halo<T> {
             lifetime: PhantomData,
         }
     }
+}
+
+/// That all ghost cells came: a neighbour that is in the exchange of another halo may send fewer.
+fn is_whole(call: &Call<'_>, end: RawStatus, expected: Option<usize>) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    let bytes = end.bytes(call)?;
+    if bytes == expected {
+        return Ok(());
+    }
+    let detail = format!(
+        "{bytes} bytes of ghost cells came, {expected} were expected: the ranks are in the exchanges of \
+         different halos"
+    );
+    Err(Error::new(ErrorKind::InvalidLength, call, detail))
 }
 
 /// What one message of an exchange does with the array.

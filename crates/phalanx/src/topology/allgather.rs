@@ -100,7 +100,8 @@ impl Neighborhood {
     /// source. Collective.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for more than `i32::MAX` items in all.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a rank that would send or get more than `i32::MAX`
+    /// items in all; its neighbours may wait for it until it ends.
     ///
     /// MPI: `MPI_Neighbor_allgather` of the lengths, then `MPI_Neighbor_allgatherv`; MPI-4.1 section
     /// 8.6.1.

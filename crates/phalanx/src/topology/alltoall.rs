@@ -117,7 +117,8 @@ impl Neighborhood {
     ///
     /// # Errors
     /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if there is not one block for each destination;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for more than `i32::MAX` items in all.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a rank that would send or get more than `i32::MAX`
+    /// items in all; its neighbours may wait for it until it ends.
     ///
     /// MPI: `MPI_Neighbor_alltoall` of the lengths, then `MPI_Neighbor_alltoallv`; MPI-4.1 section 8.6.2.
     ///

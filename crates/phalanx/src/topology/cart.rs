@@ -17,7 +17,7 @@ use crate::record::{
     CART, CART_COORDS, CART_RANK, CART_REORDER, CART_SHIFT, CART_SUB, COMM_DUP, Call, Operation,
 };
 
-/// A communicator whose ranks form a grid of any number of dimensions, each with a closed end or
+/// A communicator whose ranks form a grid of up to 16 dimensions, each with a closed end or
 /// periodic. Made by [`Comm::cart`].
 ///
 /// It derefs to [`Neighborhood`], and that to [`Comm`]. Ranks are numbered row by row: the last
@@ -88,6 +88,9 @@ impl Grid {
     }
 }
 
+/// In MPICH 5.0 a neighbourhood collective on a grid of 19 dimensions writes past its own arrays.
+const MAX_DIMENSIONS: usize = 16;
+
 impl Comm {
     /// Arranges the ranks in a grid: as many along each dimension as `dims` says, where 0 stands for as
     /// many as fit best; `periods` says which dimensions close to a ring. `None` on ranks that do not
@@ -97,7 +100,7 @@ impl Comm {
     /// On every rank: [`Mismatch`](ErrorKind::Mismatch) if not all give the same;
     /// [`InvalidLength`](ErrorKind::InvalidLength) if the grid needs more ranks than there are, if fixed
     /// dimensions do not divide the number of ranks while others are free, if there is no dimension, or
-    /// not one period for each.
+    /// not one period for each; [`Unsupported`](ErrorKind::Unsupported) for more than 16 dimensions.
     ///
     /// MPI: `MPI_Dims_create` and `MPI_Cart_create`, MPI-4.1 sections 8.5.1 and 8.5.2.
     ///
@@ -150,6 +153,13 @@ impl Comm {
         let given = dims.iter().copied().chain(periods.iter().map(|&periodic| periodic.into()));
         let lengths = [dims.len(), periods.len(), reorder.into()];
         self.all_alike(&call, digest(lengths.into_iter().chain(given)), "grid")?;
+        if dims.len() > MAX_DIMENSIONS {
+            let given = dims.len();
+            let detail = format!(
+                "{given} dimensions were given, {MAX_DIMENSIONS} are the most a grid can have"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, &call, detail));
+        }
         if dims.len() != periods.len() {
             let (dims, periods) = (dims.len(), periods.len());
             let detail = format!("{periods} periods were given for {dims} dimensions");

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Halo, Interior, Part};
+use super::{Halo, Interior, Part, is_whole};
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::{self, Mode};
@@ -68,7 +68,8 @@ impl<T> Drop for Block<T> {
 /// All messages of an exchange. Over when all of them are, whatever became of them: only then may the
 /// block be freed.
 struct Messages<T> {
-    flights: Vec<(Handle, Origin)>,
+    /// With the bytes that are expected, of a receive.
+    flights: Vec<(Handle, Origin, Option<usize>)>,
     failed: Option<Error>,
     /// What the messages are parts of.
     _block: Arc<Block<T>>,
@@ -77,12 +78,17 @@ struct Messages<T> {
 impl<T: Element> Task<()> for Messages<T> {
     fn poll(&mut self, _call: &Call<'_>) -> Result<Progress> {
         let mut progress = Progress::Complete;
-        for (Handle(request), origin) in &mut self.flights {
+        for (Handle(request), origin, expected) in &mut self.flights {
             if request.is_null() {
                 continue;
             }
-            match raw::test(&origin.call(), request) {
-                Ok(Some(_)) => {}
+            let call = origin.call();
+            match raw::test(&call, request) {
+                Ok(Some(end)) => {
+                    if let Err(error) = is_whole(&call, end, *expected) {
+                        self.failed.get_or_insert(error);
+                    }
+                }
                 Ok(None) => progress = Progress::Pending,
                 Err(error) if raw::was_refused(&error) => return Err(error),
                 Err(error) => {
@@ -98,16 +104,26 @@ impl<T: Element> Task<()> for Messages<T> {
 
     fn block(&mut self, call: &Call<'_>) -> Result<()> {
         let call = Call { operation: &WAIT_ALL, ..call.copy() };
-        let mut requests: Vec<Live> = self.flights.iter().map(|(request, _)| request.0).collect();
-        let outcome = raw::finish_all(&call, &mut requests, |index| self.flights[index].1.call());
-        for ((handle, _), request) in self.flights.iter_mut().zip(requests) {
+        let mut requests: Vec<Live> = self.flights.iter().map(|(request, ..)| request.0).collect();
+        let pending: Vec<bool> = requests.iter().map(|request| !request.is_null()).collect();
+        let ends = raw::wait_all(&call, &mut requests, |index| self.flights[index].1.call());
+        for ((handle, ..), request) in self.flights.iter_mut().zip(requests) {
             handle.0 = request;
         }
         // A wait that was refused leaves messages in flight: an earlier error is told when they are over.
-        if outcome.as_ref().is_err_and(raw::was_refused) {
-            return outcome;
+        for ((end, (_, origin, expected)), pending) in
+            ends?.into_iter().zip(&self.flights).zip(pending)
+        {
+            let call = origin.call();
+            let end = end.and_then(|end| match pending {
+                true => is_whole(&call, end, *expected),
+                false => Ok(()),
+            });
+            if let Err(error) = end {
+                self.failed.get_or_insert(error);
+            }
         }
-        self.failed.take().map_or(outcome, Err)
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     fn take(&mut self, _call: &Call<'_>) -> Result<()> {
@@ -123,8 +139,9 @@ impl<T: Element> Halo<T> {
     /// them in an order of its own.
     ///
     /// # Errors
-    /// [`InvalidLength`](ErrorKind::InvalidLength) if the array does not have [`len`](Halo::len) cells;
-    /// what the MPI library reports. The array is lost.
+    /// [`InvalidLength`](ErrorKind::InvalidLength) if the array does not have [`len`](Halo::len) cells: then
+    /// nothing was sent, and the neighbours wait until this rank takes part or ends; what the MPI library
+    /// reports. The array is lost.
     ///
     /// MPI: `MPI_Irecv` and `MPI_Isend`, MPI-4.1 section 3.7.2, with every neighbour, on a private
     /// communicator.
@@ -159,13 +176,17 @@ impl<T: Element> Halo<T> {
         let begun = unsafe {
             self.begin(&call, block.start, tag, |call, part, envelope| {
                 let mut request = raw::null();
+                let expected = match &part {
+                    Part::Receive(_) => self.receives.get(flights.len()).map(|it| it.bytes),
+                    Part::Send(_) => None,
+                };
                 match part {
                     Part::Receive(view) => p2p::irecv(call, view, envelope, &mut request)?,
                     Part::Send(view) => {
                         p2p::isend(call, Mode::Standard, view, envelope, &mut request)?
                     }
                 }
-                flights.push((Handle(request), Origin::new(&self.cart, call)));
+                flights.push((Handle(request), Origin::new(&self.cart, call), expected));
                 Ok(())
             })
         };
@@ -234,7 +255,7 @@ impl<T: Element> HaloExchange<'_, T> {
     ///
     /// # Errors
     /// What the MPI library reports, naming the line of [`start`](Halo::start), after all messages are
-    /// over; [`State`](ErrorKind::State) if [`test`](HaloExchange::test) has returned an error. The array
+    /// over; [`InvalidLength`](ErrorKind::InvalidLength) if a neighbour has sent fewer cells; [`State`](ErrorKind::State) if [`test`](HaloExchange::test) has returned an error. The array
     /// is lost.
     ///
     /// MPI: `MPI_Waitall`, MPI-4.1 section 3.7.5.
@@ -252,14 +273,16 @@ impl<T: Element> HaloExchange<'_, T> {
     /// # ring.free()
     /// # });
     /// ```
+    #[track_caller]
     pub fn finish(self) -> Result<Vec<T>> {
+        let location = Location::caller();
         let HaloExchange { halo, request, is_over, block } = self;
         if !is_over {
             request.wait()?;
         }
         // The task is gone, and with it the only other holder.
         Arc::into_inner(block).map(Block::into_vec).ok_or_else(|| {
-            let call = halo.cart.private_call(&HALO, Location::caller());
+            let call = halo.cart.private_call(&HALO, location);
             Error::new(ErrorKind::State, &call, "messages of the exchange are still in flight")
         })
     }
