@@ -63,7 +63,10 @@ pub fn completions(arguments: &Completions) -> Result<ExitCode> {
     match arguments.shell {
         Shell::Bash => {
             clap_complete::generate(shells::Bash, &mut Cli::command(), name, &mut text);
-            text.extend_from_slice(BASH_HOOK.as_bytes());
+            // Where it looks a command up and where it has it, it calls it by two names.
+            let script =
+                String::from_utf8(text)?.replace("cargo__subcmd__phalanx", "cargo__phalanx");
+            text = (script + BASH_HOOK).into_bytes();
         }
         // Cargo's own completions for zsh call `_cargo-phalanx` for `cargo phalanx`.
         Shell::Zsh => clap_complete::generate(shells::Zsh, &mut Cli::command(), name, &mut text),
