@@ -120,6 +120,12 @@ fn spinner() -> ProgressBar {
     bar
 }
 
+/// The file of this name in the first folder of PATH that has one.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
 /// The tools that are missing: `compiler`, `libclang`, `mpi`.
 pub fn missing_tools(project: &Path) -> Result<Vec<String>> {
     let folder = scripts()?;

@@ -461,14 +461,7 @@ impl RunningJob {
     /// Waits until the launcher ends (`true`) or the time is up (`false`). In the second case the
     /// job is still running: look at it, then call [`finish`](Self::finish).
     pub fn wait(&mut self) -> bool {
-        loop {
-            if self.wait_at_most(Duration::from_secs(3600)) {
-                return true;
-            }
-            if self.timed_out {
-                return false;
-            }
-        }
+        self.wait_at_most(Duration::MAX)
     }
 
     /// Waits until the launcher ends (`true`), but not longer than `patience` nor than the job's

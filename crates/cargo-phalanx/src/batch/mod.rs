@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
+use crate::tools::on_path;
 use crate::values::{self, Mpi};
 
 /// Write a script for a batch system
@@ -82,9 +83,6 @@ enum Scheduler {
 
 impl Scheduler {
     fn on_path() -> Result<Scheduler> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let has =
-            |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
         let found = [
             ("sbatch", Scheduler::Slurm),
             ("bsub", Scheduler::Lsf),
@@ -92,7 +90,10 @@ impl Scheduler {
             ("qconf", Scheduler::Gridengine),
             ("qsub", Scheduler::Pbs),
         ];
-        let found = found.into_iter().find(|(name, _)| has(name)).map(|(_, scheduler)| scheduler);
+        let found = found
+            .into_iter()
+            .find(|(name, _)| on_path(name).is_some())
+            .map(|(_, scheduler)| scheduler);
         found.context(
             "no batch system is on PATH: say --scheduler slurm, pbs, lsf, gridengine or flux",
         )

@@ -14,7 +14,7 @@ use super::machine::{
     Family, Host, Installation, Launcher, Linked, Machine, Program, Run, Slurm, Space, Trial,
 };
 use crate::project::{Build, root_or_here};
-use crate::tools::{Folder, missing_tools};
+use crate::tools::{Folder, missing_tools, on_path};
 
 /// How long two ranks of the trial may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -239,11 +239,6 @@ fn slurm() -> Option<Slurm> {
         .map(str::to_owned)
         .collect();
     Some(Slurm { plugins })
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn said(command: &mut Command) -> Option<String> {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::tools::on_path;
+
 /// How long the ranks may take until the debugger's server listens.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -95,11 +97,6 @@ impl Debugging {
             let _ = child.wait();
         }
     }
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn free_port() -> Result<u16> {

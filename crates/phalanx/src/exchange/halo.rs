@@ -119,7 +119,7 @@ impl Cart {
     #[track_caller]
     pub fn halo<T: Element>(&self, interior: &[usize], width: &[usize]) -> Result<Halo<T>> {
         let widths: Vec<(usize, usize)> = width.iter().map(|&width| (width, width)).collect();
-        self.make_halo(interior, &widths, Corners::Fill, Location::caller())
+        self.make_halo(interior, &widths, Corners::Fill)
     }
 
     /// [`halo`](Cart::halo) with other widths before and after the interior, or without corners.
@@ -147,7 +147,7 @@ impl Cart {
         widths: &[(usize, usize)],
         corners: Corners,
     ) -> Result<Halo<T>> {
-        self.make_halo(interior, widths, corners, Location::caller())
+        self.make_halo(interior, widths, corners)
     }
 
     #[track_caller]
@@ -156,9 +156,8 @@ impl Cart {
         interior: &[usize],
         widths: &[(usize, usize)],
         corners: Corners,
-        location: &'static Location<'static>,
     ) -> Result<Halo<T>> {
-        let call = self.call(&HALO, location);
+        let call = self.call(&HALO, Location::caller());
         let given = widths.iter().flat_map(|&(before, after)| [before, after]);
         let others = [widths.len(), size_of::<T>(), (corners == Corners::Fill).into()];
         // All ranks run the same program, in which a type has one name.
