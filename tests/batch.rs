@@ -11,6 +11,7 @@ use phalanx_launch::{Family, Mpi};
 use phalanx_tests::transcript::Transcript;
 
 const FAIL: &str = env!("CARGO_BIN_EXE_fail");
+const WATCHED: &str = env!("CARGO_BIN_EXE_watched");
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project").to_owned()
@@ -207,6 +208,99 @@ fn a_job_at_its_time_limit_goes_on_from_a_checkpoint_with_the_same_bits() {
         page.command("cat phalanx-*.out", &lines.collect::<Vec<_>>().join("\n"));
         page.save();
     }
+}
+
+/// Runs a shell script as a job of two nodes with two ranks on each; its output.
+fn within_a_job(name: &str, script: &str) -> Option<String> {
+    let typed = format!(
+        "cat >job.sh <<'END'
+#!/bin/bash
+#SBATCH --output=%j.out
+try() {{ echo \"== $*\"; \"$@\" 2>&1 && code=0 || code=$?; echo \"== code $code\"; }}
+{script}
+END
+sbatch --wait {TWO_NODES} job.sh >&2"
+    );
+    let cluster = Cluster::run(name, &typed)?;
+    Some(cluster.job_output().expect("an output"))
+}
+
+/// What a command that was tried in a job printed; its last line has its exit code.
+#[track_caller]
+fn tried<'a>(output: &'a str, command: &str) -> &'a str {
+    let heading = format!("{command}\n");
+    let start = output.find(&heading).unwrap_or_else(|| panic!("no `{command}` in {output}"));
+    let rest = &output[start + heading.len()..];
+    let code = rest.find("== code ").unwrap_or_else(|| panic!("no end of `{command}`: {output}"));
+    let length = rest[code..].find('\n').unwrap_or(rest.len() - code);
+    &rest[..code + length]
+}
+
+#[test]
+fn cargo_phalanx_run_starts_ranks_with_the_launcher_of_the_batch_job() {
+    let (cargo, hello) = (example("cargo-phalanx"), example("hello"));
+    let script = format!(
+        "try {cargo} phalanx run --program {hello}
+         try {cargo} phalanx run --tag-output -n 2 --program {hello}
+         try {cargo} phalanx run --hosts node2:2,node1 --program {hello}
+         try {cargo} phalanx run --hosts node2 --dry-run --program {hello}
+         try {cargo} phalanx run --timeout 3s --program {WATCHED} -- busy 60"
+    );
+    let Some(output) = within_a_job("run", &script) else { return };
+    let all = tried(&output, &format!("run --program {hello}"));
+    assert!(all.contains("phalanx: launcher /") && all.contains("srun"), "{all}");
+    assert!(all.contains(&format!("plugin {}), 4 ranks", plugin())), "{all}");
+    for (rank, node) in [(0, "node1"), (1, "node1"), (2, "node2"), (3, "node2")] {
+        assert!(all.contains(&format!("hello from rank {rank} of 4 on {node}")), "{all}");
+    }
+    assert!(all.ends_with("== code 0"), "{all}");
+
+    let labelled = tried(&output, &format!("--tag-output -n 2 --program {hello}"));
+    assert!(labelled.contains("[0] hello from rank 1 of 2"), "rank 0 prints for all: {labelled}");
+
+    let placed = tried(&output, &format!("node2:2,node1 --program {hello}"));
+    for (rank, node) in [(0, "node2"), (1, "node2"), (2, "node1")] {
+        assert!(placed.contains(&format!("hello from rank {rank} of 3 on {node}")), "{placed}");
+    }
+    let dry = tried(&output, &format!("--dry-run --program {hello}"));
+    let command = format!("'--distribution=arbitrary' '--nodes=1' --nodelist node2 -n 1 {hello}");
+    assert!(dry.contains(&command), "{dry}");
+
+    let ended = tried(&output, "busy 60");
+    assert!(ended.contains("phalanx: the job was ended after 3 s (--timeout)"), "{ended}");
+    assert!(ended.ends_with("== code 124"), "{ended}");
+}
+
+#[test]
+fn cargo_phalanx_run_ends_with_the_code_of_the_rank_that_failed_in_a_batch_job() {
+    let cargo = example("cargo-phalanx");
+    let modes = [("abort", 42), ("exit-3", 3), ("panic", 101), ("killed", 137)];
+    let tries =
+        modes.map(|(mode, _)| format!("try {cargo} phalanx run --program {FAIL} -- {mode}\n"));
+    let Some(output) = within_a_job("run-fails", &tries.concat()) else { return };
+    for (mode, code) in modes {
+        let ended = tried(&output, &format!("-- {mode}"));
+        assert!(ended.ends_with(&format!("== code {code}")), "{mode}: {ended}");
+    }
+}
+
+#[test]
+fn a_script_made_by_cargo_phalanx_batch_runs() {
+    let (cargo, hello) = (example("cargo-phalanx"), example("hello"));
+    let family = if plugin() == "pmix" { "openmpi" } else { "mpich" };
+    let made = format!(
+        "unset PHALANX_SRUN_MPI
+         {cargo} phalanx batch --scheduler slurm -n 3 --nodes 2 --time 5m --warn 30s --memory 100M --name made \
+             --mpi {family} --output job.sh -- {hello}
+         sbatch --wait job.sh >&2"
+    );
+    let Some(cluster) = Cluster::run("made", &made) else { return };
+    let output = cluster.job_output().expect("an output");
+    for rank in 0..3 {
+        assert!(output.contains(&format!("0: hello from rank {rank} of 3 on node")), "{output}");
+    }
+    assert!(output.contains("SLURM_JOB_NAME=made"), "{output}");
+    assert!(output.contains("== ended with exit code 0"), "{output}");
 }
 
 /// What a line of a script that is meant for a batch system may say, for each system.

@@ -254,7 +254,7 @@ impl Job {
     /// Everything after the name of the launcher.
     fn arguments(&self, launcher: &Launcher, forwarded: &[String]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = launcher
-            .arguments(&self.hosts, self.labelled)
+            .arguments(self.ranks, &self.hosts, self.labelled)
             .into_iter()
             .map(OsString::from)
             .collect();

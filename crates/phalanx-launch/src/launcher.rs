@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
@@ -88,8 +89,9 @@ impl Launcher {
         self.system.is_some()
     }
 
-    /// Arguments before the number of ranks.
-    pub(crate) fn arguments(&self, hosts: &[Host], labelled: bool) -> Vec<String> {
+    /// Arguments before the number of ranks, which is told for those launchers that have to be told where
+    /// each rank goes.
+    pub(crate) fn arguments(&self, ranks: usize, hosts: &[Host], labelled: bool) -> Vec<String> {
         let mut arguments = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
         match &self.system {
@@ -112,7 +114,10 @@ impl Launcher {
         if !hosts.is_empty() {
             match (&self.system, self.family) {
                 (Some(System::Slurm(_)), _) => {
-                    add(&["--nodelist", &list(|host| host.name().to_owned())]);
+                    // A list alone is a wish: srun takes the job's other nodes, too.
+                    let (nodes, places) = places(hosts, ranks);
+                    add(&["--distribution=arbitrary", &format!("--nodes={nodes}")]);
+                    add(&["--nodelist", &places.join(",")]);
                 }
                 (Some(System::Flux), _) => {
                     add(&[&format!("--requires=hosts:{}", list(|host| host.name().to_owned()))]);
@@ -208,6 +213,16 @@ fn plugin_for(family: Family, listed: &str) -> std::result::Result<&'static str,
     wanted.iter().find(is_listed).copied().ok_or_else(|| {
         format!("srun has no plugin `{}`, which {family} needs (srun --mpi=list)", wanted[0])
     })
+}
+
+/// The host of each rank, in the order of ranks, and how many hosts there are among them. Ranks for which
+/// there are no slots go to the hosts in turn.
+fn places(hosts: &[Host], ranks: usize) -> (usize, Vec<String>) {
+    let slots = hosts.iter().flat_map(|host| std::iter::repeat_n(host.name(), host.slots()));
+    let more = hosts.iter().map(Host::name).cycle();
+    let places: Vec<String> = slots.chain(more).take(ranks).map(str::to_owned).collect();
+    let nodes = places.iter().collect::<BTreeSet<_>>().len();
+    (nodes, places)
 }
 
 /// Intel MPI has MPICH's start-up protocol, so that Hydra starts its programs too.
@@ -309,14 +324,18 @@ mod tests {
         let hosts: Vec<Host> = ["a:2", "b"].map(|text| text.parse().unwrap()).into();
         let of = |family, version: &str| Launcher::for_test(family, version);
         let open_mpi = of(Family::OpenMpi, "4.1.4");
-        assert_eq!(open_mpi.arguments(&hosts, true), ["--tag-output", "--host", "a:2,b:1"]);
-        assert_eq!(of(Family::OpenMpi, "5.0.1").arguments(&[], true), ["--output", "tag"]);
+        assert_eq!(open_mpi.arguments(3, &hosts, true), ["--tag-output", "--host", "a:2,b:1"]);
+        assert_eq!(of(Family::OpenMpi, "5.0.1").arguments(3, &[], true), ["--output", "tag"]);
         let mpich = of(Family::Mpich, "5.0.2");
-        assert_eq!(mpich.arguments(&hosts, true), ["-prepend-rank", "-hosts", "a:2,b:1"]);
+        assert_eq!(mpich.arguments(3, &hosts, true), ["-prepend-rank", "-hosts", "a:2,b:1"]);
         let srun = Launcher { system: Some(System::Slurm("pmi2")), ..mpich };
-        assert_eq!(srun.arguments(&[], true), ["--mpi=pmi2", "--kill-on-bad-exit=1", "--label"]);
+        assert_eq!(srun.arguments(3, &[], true), ["--mpi=pmi2", "--kill-on-bad-exit=1", "--label"]);
+        let placed = srun.arguments(4, &hosts, false).split_off(2);
+        assert_eq!(placed, ["--distribution=arbitrary", "--nodes=2", "--nodelist", "a,a,b,a"]);
+        let placed = srun.arguments(1, &hosts, false).split_off(2);
+        assert_eq!(placed, ["--distribution=arbitrary", "--nodes=1", "--nodelist", "a"]);
         let flux = Launcher { system: Some(System::Flux), ..open_mpi };
-        assert_eq!(flux.arguments(&hosts, false), ["run", "--requires=hosts:a,b"]);
+        assert_eq!(flux.arguments(3, &hosts, false), ["run", "--requires=hosts:a,b"]);
     }
 
     #[test]

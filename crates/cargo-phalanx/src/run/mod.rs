@@ -140,7 +140,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     }
     let told = if hydra {
         Told::by_hydra()
-    } else if launcher.is_of_batch_system() {
+    } else if launcher.is_of_batch_system() && plan.batch() == Some(Batch::Slurm) {
         Told::by_srun()
     } else {
         Told::nothing()

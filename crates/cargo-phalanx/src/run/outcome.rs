@@ -7,11 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What the launcher says of exit codes in its output, where its own exit code does not tell.
 ///
 /// Hydra's is the codes of all ranks, combined bit by bit; srun's is the highest one, which is often
-/// that of a rank it has killed itself.
+/// that of a rank it has killed itself. What flux says is not looked at: its own exit code counts.
 #[derive(Debug)]
 pub struct Told {
     by: By,
-    code: Mutex<Option<u8>>,
+    code: Mutex<Option<Said>>,
+}
+
+/// What is known, the more telling the greater: other ranks are killed because of one that failed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Said {
+    Killed(u8),
+    Failed(u8),
 }
 
 #[derive(Debug, PartialEq)]
@@ -49,21 +56,25 @@ impl Told {
 
     /// Looks at a line of the launcher. `true`: it is for us alone, not for the user.
     pub fn hear(&self, line: &str) -> bool {
-        let (code, is_ours) = match self.by {
+        let (said, is_ours) = match self.by {
             By::Nobody => (None, false),
             By::Hydra => match line.split_once("] Exit codes: ") {
-                Some((_, codes)) => (hydra(codes), true),
+                Some((_, codes)) => (hydra(codes).map(Said::Failed), true),
                 None => (None, false),
             },
             By::Srun => (srun(line), false),
         };
         let mut known = self.code.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = known.or(code);
+        *known = match (*known, said) {
+            (Some(Said::Killed(_)), Some(Said::Failed(code))) => Some(Said::Failed(code)),
+            (known, said) => known.or(said),
+        };
         is_ours
     }
 
     fn code(&self) -> Option<u8> {
-        *self.code.lock().unwrap_or_else(PoisonError::into_inner)
+        let known = self.code.lock().unwrap_or_else(PoisonError::into_inner);
+        known.map(|(Said::Killed(code) | Said::Failed(code))| code)
     }
 }
 
@@ -76,11 +87,44 @@ fn hydra(codes: &str) -> Option<u8> {
     Some(of_status(ExitStatus::from_raw(*cause)))
 }
 
-/// `srun: error: node1: task 2: Exited with exit code 3`. Tasks that srun killed are told otherwise.
-fn srun(line: &str) -> Option<u8> {
-    let (_, code) = line.split_once("Exited with exit code ")?;
-    code.trim().parse().ok().filter(|code| *code != 0)
+/// `srun: error: node1: task 2: Exited with exit code 3`, `srun: error: node1: tasks 0-1: Killed`.
+fn srun(line: &str) -> Option<Said> {
+    let (head, how) = line.trim_end().rsplit_once(": ")?;
+    if let Some(code) = how.strip_prefix("Exited with exit code ") {
+        return code.parse().ok().filter(|code| *code != 0).map(Said::Failed);
+    }
+    let task = head.rsplit_once(": ")?.1;
+    if !task.starts_with("task ") && !task.starts_with("tasks ") {
+        return None;
+    }
+    let name = how.trim_end_matches(" (core dumped)");
+    let (signal, _) = SIGNALS.iter().find(|(_, known)| *known == name)?;
+    let code = 128 + signal;
+    // How srun ends those that are left, and how the system ends one that takes too much memory.
+    let is_ordered = matches!(*signal, SIGKILL | SIGTERM);
+    Some(if is_ordered { Said::Killed(code) } else { Said::Failed(code) })
 }
+
+const SIGKILL: u8 = 9;
+const SIGTERM: u8 = 15;
+
+/// Signals that end a process, in the words of strsignal(3), which srun uses.
+const SIGNALS: [(u8, &str); 14] = [
+    (1, "Hangup"),
+    (2, "Interrupt"),
+    (3, "Quit"),
+    (4, "Illegal instruction"),
+    (5, "Trace/breakpoint trap"),
+    (6, "Aborted"),
+    (7, "Bus error"),
+    (8, "Floating point exception"),
+    (SIGKILL, "Killed"),
+    (11, "Segmentation fault"),
+    (13, "Broken pipe"),
+    (SIGTERM, "Terminated"),
+    (24, "CPU time limit exceeded"),
+    (31, "Bad system call"),
+];
 
 fn of_status(status: ExitStatus) -> u8 {
     let signal = status.signal().map(|signal| 128 + signal);
@@ -114,9 +158,39 @@ mod tests {
 
     #[test]
     fn srun_says_which_task_exited_by_itself() {
-        assert_eq!(srun("srun: error: node1: task 2: Exited with exit code 3"), Some(3));
-        assert_eq!(srun("srun: error: node1: tasks 0-1,3: Exited with exit code 86"), Some(86));
-        assert_eq!(srun("srun: error: node1: tasks 0-1: Killed"), None);
+        assert_eq!(
+            srun("srun: error: node1: task 2: Exited with exit code 3"),
+            Some(Said::Failed(3))
+        );
+        assert_eq!(
+            srun("srun: error: node1: tasks 0-1,3: Exited with exit code 86"),
+            Some(Said::Failed(86))
+        );
+        assert_eq!(srun("srun: error: node1: tasks 0-1: Killed"), Some(Said::Killed(137)));
+        assert_eq!(
+            srun("srun: error: n: task 1: Segmentation fault (core dumped)"),
+            Some(Said::Failed(139))
+        );
+        for other in ["srun: error: Unable to create step: Killed", "srun: error: x", ""] {
+            assert_eq!(srun(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn of_sruns_words_the_first_count_and_a_failure_more_than_an_end_by_order() {
+        let code_after = |lines: &[&str]| {
+            let told = Told::by_srun();
+            for line in lines {
+                assert!(!told.hear(&format!("srun: error: node1: {line}")), "it is for the user");
+            }
+            code(Some(ExitStatus::from_raw(143 << 8)), &told)
+        };
+        let killed = "task 0: Killed";
+        let ended = "tasks 2-3: Terminated";
+        assert_eq!(code_after(&[killed, ended]), 137);
+        assert_eq!(code_after(&[killed, "task 1: Exited with exit code 42", ended]), 42);
+        assert_eq!(code_after(&[ended, "task 1: Segmentation fault", "task 0: Aborted"]), 139);
+        assert_eq!(code_after(&[]), 143);
     }
 
     #[test]
