@@ -1,7 +1,8 @@
 //! Two hosts: namespaces of this machine with a cable between them. A host has its own name, network,
 //! processes and shared memory, and all of that goes with the first of its processes.
 //!
-//! Needs root, `ip`, util-linux and Open MPI; where one of them is missing the tests say so and pass.
+//! Needs root, `ip`, util-linux and, but for `hosts_run`, Open MPI; where one of them is missing the tests say
+//! so and pass.
 
 // Each of the tests that include this uses a part of it.
 #![allow(dead_code)]
@@ -33,10 +34,10 @@ const LONGEST: &str = "60";
 pub const NAMESPACES: [&str; 8] =
     ["--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-/// The launcher, or what is missing here.
-pub fn launcher() -> &'static Result<Launcher, String> {
-    static LAUNCHER: OnceLock<Result<Launcher, String>> = OnceLock::new();
-    LAUNCHER.get_or_init(|| {
+/// Whether two hosts can be made, or what is missing here.
+fn hosts() -> &'static Result<(), String> {
+    static HOSTS: OnceLock<Result<(), String>> = OnceLock::new();
+    HOSTS.get_or_init(|| {
         // SAFETY: a question to the operating system.
         if unsafe { libc::geteuid() } != 0 {
             return Err("root".to_owned());
@@ -46,11 +47,6 @@ pub fn launcher() -> &'static Result<Launcher, String> {
                 return Err(format!("the command `{tool}`"));
             }
         }
-        let mpi = Mpi::of_executable(WATCHED).map_err(|error| error.to_string())?;
-        let launcher = Launcher::of(&mpi).map_err(|error| error.to_string())?;
-        if mpi.family() != Family::OpenMpi || launcher.major() >= 5 {
-            return Err(format!("Open MPI 4 (this is {} {})", mpi.family(), launcher.version()));
-        }
         // What a container may not be allowed to do.
         let cable = "mount -t tmpfs tmpfs /dev/shm && ip link add eth0 type veth peer name eth1";
         let tried = Command::new("unshare").args(NAMESPACES).args(["sh", "-c", cable]).output();
@@ -59,17 +55,36 @@ pub fn launcher() -> &'static Result<Launcher, String> {
             let why = String::from_utf8_lossy(&tried.stderr).trim().replace('\n', "; ");
             return Err(format!("the right to make namespaces ({why})"));
         }
+        Ok(())
+    })
+}
+
+/// The launcher of Open MPI, or what is missing here.
+pub fn launcher() -> &'static Result<Launcher, String> {
+    static LAUNCHER: OnceLock<Result<Launcher, String>> = OnceLock::new();
+    LAUNCHER.get_or_init(|| {
+        hosts().clone()?;
+        let mpi = Mpi::of_executable(WATCHED).map_err(|error| error.to_string())?;
+        let launcher = Launcher::of(&mpi).map_err(|error| error.to_string())?;
+        if mpi.family() != Family::OpenMpi || launcher.major() >= 5 {
+            return Err(format!("Open MPI 4 (this is {} {})", mpi.family(), launcher.version()));
+        }
         Ok(launcher)
     })
 }
 
+/// The family of the programs, where two hosts can be made.
+pub fn family_or_skip() -> Option<Family> {
+    hosts().as_ref().inspect_err(|missing| skipped(missing)).ok()?;
+    Some(Mpi::of_executable(WATCHED).expect("a program that is linked to MPI").family())
+}
+
+fn skipped(missing: &str) {
+    eprintln!("SKIPPED, two hosts cannot be made here: this needs {missing}");
+}
+
 pub fn launcher_or_skip() -> Option<&'static Launcher> {
-    launcher()
-        .as_ref()
-        .inspect_err(|missing| {
-            eprintln!("SKIPPED, two hosts cannot be made here: this needs {missing}");
-        })
-        .ok()
+    launcher().as_ref().inspect_err(|missing| skipped(missing)).ok()
 }
 
 /// One job at a time: its ranks share the cores already.

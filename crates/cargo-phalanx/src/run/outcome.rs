@@ -45,31 +45,45 @@ impl Told {
         Self::new(By::Srun)
     }
 
-    /// How lines begin that are to be looked at.
-    pub fn mark(&self) -> Option<&'static [u8]> {
+    /// How lines begin that are to be looked at. `listing`: what [`hear`](Self::hear) made of it.
+    pub fn mark(&self, listing: bool) -> Option<&'static [u8]> {
         match self.by {
             By::Nobody => None,
+            By::Hydra if listing => Some(b"["),
             By::Hydra => Some(b"[mpiexec@"),
             By::Srun => Some(b"srun: error: "),
         }
     }
 
-    /// Looks at a line of the launcher. `true`: it is for us alone, not for the user.
-    pub fn hear(&self, line: &str) -> bool {
-        let (said, is_ours) = match self.by {
-            By::Nobody => (None, false),
-            By::Hydra => match line.split_once("] Exit codes: ") {
-                Some((_, codes)) => (hydra(codes).map(Said::Failed), true),
-                None => (None, false),
-            },
-            By::Srun => (srun(line), false),
-        };
+    /// Looks at a line of the launcher. `true`: it is for us alone, not for the user. `listing` belongs to
+    /// the stream of the line: whether a list is going on, which has a line for each host.
+    pub fn hear(&self, line: &str, listing: &mut bool) -> bool {
+        match self.by {
+            By::Nobody => false,
+            By::Srun => {
+                self.note(srun(line));
+                false
+            }
+            By::Hydra => {
+                let codes = match line.split_once("] Exit codes: ") {
+                    Some((_, codes)) => codes,
+                    None if *listing => line,
+                    None => return false,
+                };
+                let statuses = hydra(codes);
+                *listing = statuses.is_some();
+                statuses.iter().flatten().for_each(|status| self.note(of_rank(*status)));
+                *listing
+            }
+        }
+    }
+
+    fn note(&self, said: Option<Said>) {
         let mut known = self.code.lock().unwrap_or_else(PoisonError::into_inner);
         *known = match (*known, said) {
             (Some(Said::Killed(_)), Some(Said::Failed(code))) => Some(Said::Failed(code)),
             (known, said) => known.or(said),
         };
-        is_ours
     }
 
     fn code(&self) -> Option<u8> {
@@ -78,13 +92,20 @@ impl Told {
     }
 }
 
-/// `[node1] 0,9,768,0 [node2] 0,0`: how each rank ended, as wait(2) says it. A rank that was killed
-/// is the cause only if there is no other: Hydra kills all when one fails.
-fn hydra(codes: &str) -> Option<u8> {
-    let numbers = codes.split([',', ' ']).filter_map(|word| word.trim().parse::<i32>().ok());
-    let failed: Vec<i32> = numbers.filter(|status| *status != 0).collect();
-    let cause = failed.iter().find(|status| **status != 9).or(failed.first())?;
-    Some(of_status(ExitStatus::from_raw(*cause)))
+/// `[node1] 0,9,768,0`: how each rank of a host ended, as wait(2) says it.
+fn hydra(line: &str) -> Option<Vec<i32>> {
+    let (_, codes) = line.trim_end().strip_prefix('[')?.split_once("] ")?;
+    codes.split(',').map(|word| word.trim().parse().ok()).collect()
+}
+
+/// A rank that was killed is the cause only if there is no other: Hydra kills all when one fails.
+fn of_rank(status: i32) -> Option<Said> {
+    let code = of_status(ExitStatus::from_raw(status));
+    match status {
+        0 => None,
+        9 => Some(Said::Killed(code)),
+        _ => Some(Said::Failed(code)),
+    }
 }
 
 /// `srun: error: node1: task 2: Exited with exit code 3`, `srun: error: node1: tasks 0-1: Killed`.
@@ -147,13 +168,23 @@ mod tests {
 
     #[test]
     fn hydras_list_names_the_rank_that_failed_and_not_those_that_were_killed_for_it() {
-        assert_eq!(hydra("[vm] 9,0,768,0"), Some(3));
-        assert_eq!(hydra("[vm] 0,11,9,9"), Some(139));
-        assert_eq!(hydra("[vm] 0,1280,1536,0"), Some(5));
-        assert_eq!(hydra("[a] 0,9 [b] 9,22016"), Some(86));
-        assert_eq!(hydra("[vm] 0,9,0,9"), Some(137));
-        assert_eq!(hydra("[vm] 0,0"), None);
-        assert_eq!(hydra("rubbish"), None);
+        let code_after = |lines: &[&str]| {
+            let (told, mut listing) = (Told::by_hydra(), false);
+            for line in lines {
+                assert!(told.hear(line, &mut listing), "{line}");
+            }
+            assert!(!told.hear("[host9] and so on", &mut listing));
+            assert!(!told.hear("[host9] 1280", &mut listing), "after the end of the list");
+            code(Some(ExitStatus::from_raw(7 << 8)), &told)
+        };
+        let of_one = |codes: &str| code_after(&[&format!("[mpiexec@vm] Exit codes: {codes}")]);
+        assert_eq!(of_one("[vm] 9,0,768,0"), 3);
+        assert_eq!(of_one("[vm] 0,11,9,9"), 139);
+        assert_eq!(of_one("[vm] 0,1280,1536,0"), 5);
+        assert_eq!(of_one("[vm] 0,9,0,9"), 137);
+        assert_eq!(of_one("[vm] 0,0"), 7);
+        assert_eq!(code_after(&["[mpiexec@a] Exit codes: [a] 0,9", "[b] 9,22016"]), 86);
+        assert_eq!(code_after(&["[mpiexec@a] Exit codes: [a] 768", "[b] 22016", "[c] 0"]), 3);
     }
 
     #[test]
@@ -181,7 +212,10 @@ mod tests {
         let code_after = |lines: &[&str]| {
             let told = Told::by_srun();
             for line in lines {
-                assert!(!told.hear(&format!("srun: error: node1: {line}")), "it is for the user");
+                assert!(
+                    !told.hear(&format!("srun: error: node1: {line}"), &mut false),
+                    "it is for the user"
+                );
             }
             code(Some(ExitStatus::from_raw(143 << 8)), &told)
         };
@@ -198,9 +232,9 @@ mod tests {
         let failed = ExitStatus::from_raw(7 << 8);
         let told = Told::by_hydra();
         assert_eq!(code(Some(failed), &told), 7);
-        assert!(told.hear("[mpiexec@vm] Exit codes: [vm] 0,1280"));
-        assert!(!told.hear("[mpiexec@vm] something else"));
-        assert!(told.hear("[mpiexec@vm] Exit codes: [vm] 256,0"));
+        assert!(told.hear("[mpiexec@vm] Exit codes: [vm] 0,1280", &mut false));
+        assert!(!told.hear("[mpiexec@vm] something else", &mut false));
+        assert!(told.hear("[mpiexec@vm] Exit codes: [vm] 256,0", &mut false));
         assert_eq!(code(Some(failed), &told), 5);
         assert_eq!(code(Some(ExitStatus::from_raw(0)), &told), 0);
         assert_eq!(code(Some(ExitStatus::from_raw(9)), &Told::nothing()), 137);

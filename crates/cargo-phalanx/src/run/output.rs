@@ -72,11 +72,20 @@ struct Copier {
     line: Vec<u8>,
     /// Whether a part of the current line was passed on.
     begun: bool,
+    /// Whether the launcher tells exit codes in several lines, of which the last one was one.
+    listing: bool,
 }
 
 impl Copier {
     fn new(labelled: bool, colored: bool, told: &Arc<Told>) -> Copier {
-        Copier { labelled, colored, told: Arc::clone(told), line: Vec::new(), begun: false }
+        Copier {
+            labelled,
+            colored,
+            told: Arc::clone(told),
+            line: Vec::new(),
+            begun: false,
+            listing: false,
+        }
     }
 
     fn copy(mut self, mut from: impl Read, mut to: impl Write) {
@@ -114,7 +123,7 @@ impl Copier {
     }
 
     fn may_be_the_launchers(&self) -> bool {
-        self.told.mark().is_some_and(|mark| {
+        self.told.mark(self.listing).is_some_and(|mark| {
             let length = mark.len().min(self.line.len());
             mark[..length] == self.line[..length]
         })
@@ -126,8 +135,9 @@ impl Copier {
         if line.is_empty() && end.is_empty() {
             return;
         }
-        let is_marked = self.told.mark().is_some_and(|mark| line.starts_with(mark));
-        if is_marked && !begun && self.told.hear(&String::from_utf8_lossy(&line)) {
+        let is_marked = self.told.mark(self.listing).is_some_and(|mark| line.starts_with(mark));
+        if is_marked && !begun && self.told.hear(&String::from_utf8_lossy(&line), &mut self.listing)
+        {
             return;
         }
         match self.labelled.then(|| labels::split(&line)).flatten() {
