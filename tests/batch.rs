@@ -1,13 +1,14 @@
-//! Batch scripts, run by a real Slurm of two nodes on this machine, and the form of those for other systems.
+//! Batch scripts, run by a real Slurm of two nodes and a real Grid Engine of one node on this machine, and the
+//! form of those for other systems.
 //!
-//! Without Slurm, munge or root the jobs are skipped; `scripts/lib/slurm.sh` installs what is missing.
+//! Without Slurm, Grid Engine or root the jobs are skipped; `scripts/lib/batch_systems.sh` installs what is missing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
-use phalanx_launch::{Family, Mpi};
+use phalanx_launch::{Family, Launcher, Mpi};
 use phalanx_tests::transcript::Transcript;
 
 const FAIL: &str = env!("CARGO_BIN_EXE_fail");
@@ -30,17 +31,56 @@ fn plugin() -> &'static str {
     if mpi.family() == Family::OpenMpi { "pmix" } else { "pmi2" }
 }
 
-fn missing() -> Option<String> {
-    // SAFETY: a question to the operating system.
-    if unsafe { libc::geteuid() } != 0 {
-        return Some("root".to_owned());
+#[derive(Clone, Copy, PartialEq)]
+enum System {
+    Slurm,
+    GridEngine,
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            System::Slurm => "slurm",
+            System::GridEngine => "gridengine",
+        }
     }
-    let tools = ["slurmctld", "slurmd", "srun", "sbatch", "munged", "unshare"];
-    let is_missing = |tool: &&&str| {
-        let found = Command::new("which").arg(tool).stdout(Stdio::null()).status();
-        !found.is_ok_and(|status| status.success())
-    };
-    tools.iter().find(is_missing).map(|tool| format!("`{tool}`"))
+
+    fn missing(self) -> Option<String> {
+        // SAFETY: a question to the operating system.
+        if unsafe { libc::geteuid() } != 0 {
+            return Some("root".to_owned());
+        }
+        let tools: &[&str] = match self {
+            System::Slurm => &["slurmctld", "slurmd", "srun", "sbatch", "munged", "unshare"],
+            System::GridEngine => &["sge_qmaster", "sge_execd", "qsub", "qconf", "ip", "unshare"],
+        };
+        let is_missing = |tool: &&&str| {
+            let found = Command::new("which").arg(tool).stdout(Stdio::null()).status();
+            !found.is_ok_and(|status| status.success())
+        };
+        tools.iter().find(is_missing).map(|tool| format!("`{tool}`"))
+    }
+
+    /// What makes a cluster of it for one command: to this come a folder and the command.
+    fn starter(self) -> Command {
+        let script = root().join("tests/batch").join(self.name());
+        let mut command = Command::new("timeout");
+        match self {
+            System::Slurm => command.args(["--kill-after=20", "300"]),
+            System::GridEngine => command.args(["-s", "KILL", "300", "unshare"]).args([
+                "--net",
+                "--uts",
+                "--ipc",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ]),
+        };
+        command.arg(script);
+        command
+    }
 }
 
 /// What the folder of a job holds at the end.
@@ -51,25 +91,25 @@ struct Cluster {
 
 impl Cluster {
     /// Runs a shell script on a cluster of its own, in a folder of its own. In the script `$SCRIPT` is the
-    /// batch script for Slurm.
-    fn run(name: &str, script: &str) -> Option<Cluster> {
-        if let Some(tool) = missing() {
-            eprintln!("SKIPPED, there is no Slurm here: this needs {tool}");
+    /// batch script for the system.
+    fn run(system: System, name: &str, script: &str) -> Option<Cluster> {
+        if let Some(tool) = system.missing() {
+            eprintln!("SKIPPED, there is no {} here: this needs {tool}", system.name());
             return None;
         }
         // The nodes share the cores.
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("slurm-{name}"));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", system.name()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("work")).expect("a folder of this test");
-        let output = Command::new("timeout")
-            .args(["--kill-after=20", "300"])
-            .arg(root().join("tests/batch/slurm"))
+        let output = system
+            .starter()
             .arg(&folder)
             .args(["bash", "-euc", script])
             .current_dir(folder.join("work"))
-            .env("SCRIPT", root().join("scripts/batch/slurm.sh"))
+            .env("SCRIPT", root().join("scripts/batch").join(system.name()).with_extension("sh"))
             .env("PHALANX_SRUN_MPI", plugin())
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
@@ -91,7 +131,11 @@ impl Cluster {
     fn job_output(&self) -> Option<String> {
         let entries = fs::read_dir(self.folder.join("work")).ok()?.flatten();
         let outputs = entries.map(|entry| entry.path());
-        let last = outputs.filter(|path| path.extension().is_some_and(|it| it == "out")).max()?;
+        // `phalanx-7.out` of Slurm, `phalanx.o7` of Grid Engine.
+        let is_output = |path: &PathBuf| {
+            path.extension().is_some_and(|it| it.as_encoded_bytes().starts_with(b"o"))
+        };
+        let last = outputs.filter(is_output).max()?;
         fs::read_to_string(last).ok()
     }
 }
@@ -113,7 +157,7 @@ fn jobs_run_on_two_nodes_with_labelled_output() {
         "sbatch --wait {TWO_NODES} $SCRIPT {pi} --steps 1e6 >&2; cat *.out; rm *.out
          sbatch --wait {TWO_NODES} $SCRIPT {hello} >&2"
     );
-    let Some(cluster) = Cluster::run("two-nodes", &script) else { return };
+    let Some(cluster) = Cluster::run(System::Slurm, "two-nodes", &script) else { return };
     let pi = &cluster.stdout;
     assert!(pi.contains("\n0: pi = 3.14159"), "{pi}");
     assert!(pi.contains("on 4 ranks"), "one job, not four of one rank: {pi}");
@@ -140,7 +184,7 @@ fn a_rank_that_fails_ends_the_job() {
              if grep -qa \"$SLURM_CONF\" $process/environ; then echo 'a rank is left'; fi
          done"
     );
-    let Some(cluster) = Cluster::run("fails", &script) else { return };
+    let Some(cluster) = Cluster::run(System::Slurm, "fails", &script) else { return };
     let text = &cluster.stdout;
     assert!(!text.contains("it succeeded"), "{text}");
     assert!(text.contains("of 4 on node"), "the report of the rank: {text}");
@@ -178,7 +222,7 @@ fn a_job_at_its_time_limit_goes_on_from_a_checkpoint_with_the_same_bits() {
         done
         scontrol show job "$job" | grep -E 'JobState|Restarts'"#
     );
-    let Some(cluster) = Cluster::run("requeue", &script) else { return };
+    let Some(cluster) = Cluster::run(System::Slurm, "requeue", &script) else { return };
     let output = cluster.job_output().expect("an output");
     let both = format!("{}\n{output}", cluster.stdout);
     assert!(cluster.stdout.contains("JobState=COMPLETED"), "{both}");
@@ -221,7 +265,7 @@ try() {{ echo \"== $*\"; \"$@\" 2>&1 && code=0 || code=$?; echo \"== code $code\
 END
 sbatch --wait {TWO_NODES} job.sh >&2"
     );
-    let cluster = Cluster::run(name, &typed)?;
+    let cluster = Cluster::run(System::Slurm, name, &typed)?;
     Some(cluster.job_output().expect("an output"))
 }
 
@@ -234,6 +278,77 @@ fn tried<'a>(output: &'a str, command: &str) -> &'a str {
     let code = rest.find("== code ").unwrap_or_else(|| panic!("no end of `{command}`: {output}"));
     let length = rest[code..].find('\n').unwrap_or(rest.len() - code);
     &rest[..code + length]
+}
+
+/// The variables that a job of Grid Engine needs here: nothing of them is passed without being named.
+const PASSED: &str =
+    "-v PATH,OMPI_ALLOW_RUN_AS_ROOT=1,OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1,RUST_BACKTRACE=0";
+
+/// Makes the launcher of the programs' MPI the first one on `PATH`, under the name that the script uses.
+fn launcher_on_path() -> String {
+    let mpi = Mpi::of_executable(FAIL).expect("a program that is linked to MPI");
+    let launcher = Launcher::of(&mpi).expect("the launcher of that MPI");
+    let path = launcher.path().display();
+    format!(
+        "mkdir -p bin; printf '#!/bin/sh\\nexec {path} \"$@\"\\n' >bin/mpiexec; chmod +x bin/mpiexec
+         export PATH=$PWD/bin:$PATH"
+    )
+}
+
+#[test]
+fn grid_engine_runs_jobs_and_tells_how_they_end() {
+    let (pi, cargo, hello) = (example("pi"), example("cargo-phalanx"), example("hello"));
+    let script = format!(
+        "{}
+         qsub {PASSED} -sync y $SCRIPT {pi} --steps 1e6 >&2; cat phalanx.o*
+         qsub {PASSED} -sync y $SCRIPT {FAIL} exit-3 >&2 || echo \"qsub: $?\"; cat phalanx.o2
+         {cargo} phalanx batch --scheduler gridengine -n 3 --time 5m --warn 30s --name made --output job.sh \
+             -- {cargo} phalanx run --program {hello}
+         sed -i 's/exec mpiexec .*/exec \"$@\"/' job.sh
+         qsub {PASSED} -sync y job.sh >&2; cat made.o*",
+        launcher_on_path()
+    );
+    let Some(cluster) = Cluster::run(System::GridEngine, "jobs", &script) else { return };
+    let text = &cluster.stdout;
+    assert!(text.contains("pi = 3.14159") && text.contains("on 4 ranks"), "{text}");
+    assert!(text.contains("== ended with exit code 0"), "{text}");
+    assert!(text.contains("of 4 on node1 failed"), "the report of the rank: {text}");
+    assert!(text.contains("== ended with exit code 3"), "{text}");
+    assert!(text.contains("qsub: 3"), "{text}");
+    // `run` knows from the job how many ranks there is room for.
+    assert!(text.contains("hello from rank 2 of 3 on node1"), "{text}");
+}
+
+#[test]
+fn a_job_of_grid_engine_at_its_soft_limit_goes_on_from_a_checkpoint_with_the_same_bits() {
+    let heat = example("heat");
+    let script = format!(
+        r#"{}
+        echo 1000000000 >steps
+        qsub {PASSED} -l s_rt=00:00:08,h_rt=00:05:00 $SCRIPT sh -c \
+            'exec {heat} --size 20 --steps $(cat steps) --quiet --json --checkpoint saved --resume' >&2
+        for second in $(seq 1 500); do
+            sleep 0.2
+            if [ -n "$(ls saved 2>/dev/null)" ] && [ ! -e told ]; then
+                saved=$(basename "$(ls saved | tail -n 1)" .phxckpt)
+                echo $((10#${{saved#step-}} + 1000)) >steps
+                touch told
+            fi
+            [ -n "$(qstat)" ] || break
+        done"#,
+        launcher_on_path()
+    );
+    let Some(cluster) = Cluster::run(System::GridEngine, "requeue", &script) else { return };
+    let output = cluster.job_output().expect("an output");
+    for said in ["== warned", "told to stop: step ", "== ended with exit code 85"] {
+        assert!(output.contains(said), "no `{said}` in {output}");
+    }
+    assert_eq!(output.matches("== job 1 on node1, 4 ranks").count(), 2, "{output}");
+    let at = output.find("{\"").unwrap_or_else(|| panic!("no report in {output}"));
+    let line = output[at..].lines().next().unwrap_or_default();
+    let report: serde_json::Value = serde_json::from_str(line).expect("a JSON object");
+    assert!(report["resumed_from"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["identical"], true, "the bits of an uninterrupted run: {report}");
 }
 
 #[test]
@@ -294,7 +409,7 @@ fn a_script_made_by_cargo_phalanx_batch_runs() {
              --mpi {family} --output job.sh -- {hello}
          sbatch --wait job.sh >&2"
     );
-    let Some(cluster) = Cluster::run("made", &made) else { return };
+    let Some(cluster) = Cluster::run(System::Slurm, "made", &made) else { return };
     let output = cluster.job_output().expect("an output");
     for rank in 0..3 {
         assert!(output.contains(&format!("0: hello from rank {rank} of 3 on node")), "{output}");

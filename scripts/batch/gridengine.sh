@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # A job for Grid Engine: qsub scripts/batch/gridengine.sh [PROGRAM [ARGUMENTS …]]
 #
-# The parallel environment is called `mpi` here: `qconf -spl` names those of a site. With -notify Grid Engine sends
-# SIGUSR2 some seconds before it kills a job (`qconf -sq QUEUE`, notify) and SIGUSR1 before it suspends one; ranks get
-# SIGUSR1. A program that then writes a checkpoint and leaves with code 85 is queued again (exit code 99).
+# The parallel environment is called `mpi` here: `qconf -spl` names those of a site. At the soft limit (s_rt) ranks get
+# SIGUSR1. A program that then writes a checkpoint and leaves with code 85 is queued again (exit code 99), which Grid
+# Engine no longer does at the hard limit (h_rt). Ranks get SIGUSR1 also before qdel ends the job (-notify).
 #$ -N phalanx
 #$ -pe mpi 4
 #$ -l h_rt=00:10:00
+#$ -l s_rt=00:08:00
 #$ -l h_vmem=512M
 #$ -cwd
 #$ -j y
@@ -35,7 +36,13 @@ if mpiexec --version 2>&1 | grep -qi hydra; then
     label=(-prepend-rank)
 fi
 
-mpiexec "${label[@]}" -n "$NSLOTS" "$@" &
+# Grid Engine sends SIGUSR1 or, with -notify, SIGUSR2 to every process of the job, which ends those that do not
+# catch it. mpiexec catches both, and sends them on to ranks, of which most know at most SIGUSR1.
+(
+    trap '' USR1 USR2
+    # shellcheck disable=SC2016 # for the inner shell
+    exec mpiexec "${label[@]}" -n "$NSLOTS" bash -c 'trap "" USR1 USR2; exec "$@"' rank "$@"
+) &
 job=$!
 trap 'echo "== warned, $(date -Is)"; kill -USR1 "$job" 2>/dev/null || true' USR1 USR2
 code=0

@@ -116,6 +116,7 @@ fn grid_engine(script: &mut Script, job: &Arguments) -> Result<()> {
     script.set("#$ -N ", format!("#$ -N {}", job.name))?;
     script.set("#$ -pe ", format!("#$ -pe mpi {}", job.ranks))?;
     script.set("#$ -l h_rt=", format!("#$ -l h_rt={}", with_hours(job.time)))?;
+    script.set("#$ -l s_rt=", format!("#$ -l s_rt={}", with_hours(job.time - job.warn)))?;
     script.set("#$ -l h_vmem=", format!("#$ -l h_vmem={}M", job.memory))?;
     add(script, "#$ -cwd", "#$ -q ", &job.partition)?;
     add(script, "#$ -cwd", "#$ -P ", &job.account)
@@ -242,6 +243,7 @@ mod tests {
             &[
                 "#$ -pe mpi 10",
                 "#$ -l h_rt=26:00:00",
+                "#$ -l s_rt=25:57:00",
                 "#$ -l h_vmem=2048M",
                 "#$ -q short",
                 "#$ -P us",

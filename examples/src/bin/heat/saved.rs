@@ -117,7 +117,10 @@ fn common(a: [usize; 2], b: [usize; 2]) -> std::ops::Range<usize> {
 /// Says once what to do next, and gives the exit code.
 pub fn leave(world: &Comm, step: u64, steps: u64) -> ExitCode {
     if world.rank() == 0 {
-        eprintln!("told to stop: step {step} of {steps} is saved; --resume goes on from there");
+        // In one piece: launchers put a label before each that is written.
+        let told =
+            format!("told to stop: step {step} of {steps} is saved; --resume goes on from there\n");
+        eprint!("{told}");
     }
     match world.barrier() {
         Ok(()) => ExitCode::from(AGAIN),
