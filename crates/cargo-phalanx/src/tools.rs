@@ -1,6 +1,7 @@
 //! The MPI, the C compiler and libclang of a build: found, or installed, by the scripts that are
 //! carried along.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -128,15 +129,28 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 
 /// The tools that are missing: `compiler`, `libclang`, `mpi`.
 pub fn missing_tools(project: &Path) -> Result<Vec<String>> {
+    let text = said_by_scripts("missing_tools any", "", project)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What the mpi.h of a compiler wrapper calls itself, such as `Open MPI 4.1.4`.
+pub fn name_of(compiler: &Path, project: &Path) -> Result<String> {
+    let name = said_by_scripts("name_of \"$1\"", compiler, project)?;
+    Ok(name.trim().to_owned())
+}
+
+/// What a function of the scripts prints.
+fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, project: &Path) -> Result<String> {
     let folder = scripts()?;
     let output = Command::new("bash")
-        .args(["-c", ". \"$0/setup.sh\" && missing_tools any"])
+        .args(["-c", &format!(". \"$0/setup.sh\" && {call}")])
         .arg(&folder.0)
+        .arg(argument)
         .env("PHALANX_PROJECT", project)
         .stdin(Stdio::null())
         .output()
         .context("cannot run bash, which looks for the tools")?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The scripts, for as long as the folder lives.

@@ -46,7 +46,7 @@ impl Launcher {
         let mut tried = Vec::new();
         for path in candidates(mpi, &env::var_os("PATH").unwrap_or_default()) {
             match Self::ask(&path) {
-                Ok(launcher) if suits(launcher.family, mpi.family()) => return Ok(launcher),
+                Ok(launcher) if launcher.family.starts(mpi.family()) => return Ok(launcher),
                 Ok(launcher) => tried.push((path, format!("it belongs to {launcher}"))),
                 Err(why) => tried.push((path, why)),
             }
@@ -131,7 +131,7 @@ impl Launcher {
 
     fn chosen(path: &Path, mpi: &Mpi) -> Result<Launcher> {
         let verdict = match Self::ask(path) {
-            Ok(launcher) if suits(launcher.family, mpi.family()) => return Ok(launcher),
+            Ok(launcher) if launcher.family.starts(mpi.family()) => return Ok(launcher),
             Ok(launcher) => format!("named in {OVERRIDE}, but it belongs to {launcher}"),
             Err(why) => format!("named in {OVERRIDE}, but {why}"),
         };
@@ -223,11 +223,6 @@ fn places(hosts: &[Host], ranks: usize) -> (usize, Vec<String>) {
     let places: Vec<String> = slots.chain(more).take(ranks).map(str::to_owned).collect();
     let nodes = places.iter().collect::<BTreeSet<_>>().len();
     (nodes, places)
-}
-
-/// Intel MPI has MPICH's start-up protocol, so that Hydra starts its programs too.
-fn suits(launcher: Family, library: Family) -> bool {
-    launcher == library || (launcher == Family::Mpich && library == Family::IntelMpi)
 }
 
 /// Names under which launchers of the family are installed, the unmistakable ones first: where two

@@ -19,6 +19,23 @@ pub enum Family {
     IntelMpi,
 }
 
+impl Family {
+    /// Whether launchers of this family start programs that are linked to a library of `library`.
+    /// Intel MPI has MPICH's start-up protocol, so that Hydra starts its programs too.
+    #[must_use]
+    pub fn starts(self, library: Family) -> bool {
+        self == library || (self == Family::Mpich && library == Family::IntelMpi)
+    }
+
+    /// Whether programs that are built for this family may load a library of the other one: MPICH and
+    /// Intel MPI have agreed on one ABI.
+    #[must_use]
+    pub fn shares_abi(self, other: Family) -> bool {
+        let is_open_mpi = |family| family == Family::OpenMpi;
+        is_open_mpi(self) == is_open_mpi(other)
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

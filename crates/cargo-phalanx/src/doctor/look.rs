@@ -1,6 +1,5 @@
 //! Takes the picture.
 
-use std::collections::BTreeMap;
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,13 +7,13 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
-use phalanx_launch::{Batch, Job, Output};
+use phalanx_launch::{Batch, Family, Job, Output};
 
 use super::machine::{
-    Family, Host, Installation, Launcher, Linked, Machine, Program, Run, Slurm, Space, Trial,
+    Host, Installation, Launcher, Linked, Machine, Program, Run, Slurm, Space, Trial,
 };
 use crate::project::{Build, root_or_here};
-use crate::tools::{Folder, missing_tools, on_path};
+use crate::tools::{Folder, missing_tools, name_of, on_path};
 
 /// How long two ranks of the trial may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,7 +25,7 @@ pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> 
     let settings = phalanx_launch::settings::Machine::current();
     let folder = Folder::new().context("no temporary folder")?;
     fs::write(folder.path().join("trial.c"), TRIAL)?;
-    let found = compilers(&root);
+    let found = compilers(&root)?;
     let installations = found
         .into_iter()
         .enumerate()
@@ -62,12 +61,12 @@ pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> 
 struct Compiler {
     path: PathBuf,
     name: String,
-    family: Family,
+    family: Option<Family>,
     is_default: bool,
 }
 
 /// Compiler wrappers, the one that a build takes first, each MPI once.
-fn compilers(root: &Path) -> Vec<Compiler> {
+fn compilers(root: &Path) -> Result<Vec<Compiler>> {
     let mut candidates: Vec<PathBuf> = Vec::new();
     if let Some(path) = env::var_os("MPICC").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -108,11 +107,12 @@ fn compilers(root: &Path) -> Vec<Compiler> {
             continue;
         }
         known.push(shown);
-        let (family, name) = identity(&path);
+        let name = name_of(&path, root)?;
+        let family = family_of(&name);
         let is_default = found.is_empty();
         found.push(Compiler { path, name, family, is_default });
     }
-    found
+    Ok(found)
 }
 
 fn subfolders(folder: &str) -> Vec<PathBuf> {
@@ -120,30 +120,11 @@ fn subfolders(folder: &str) -> Vec<PathBuf> {
     entries.map(|entry| entry.path().join("bin")).filter(|path| path.is_dir()).collect()
 }
 
-/// What the mpi.h of a wrapper says of itself.
-fn identity(compiler: &Path) -> (Family, String) {
-    let mut command = Command::new(compiler);
-    command.args(["-E", "-dM", "-include", "mpi.h", "-x", "c", "/dev/null"]);
-    let text = said(&mut command).unwrap_or_default();
-    let macros: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
-        .map(|(name, value)| (name, value.trim().trim_matches('"')))
-        .collect();
-    let version = |name: &str| macros.get(name).copied();
-    if let (Some(major), Some(minor), Some(release)) = (
-        version("OMPI_MAJOR_VERSION"),
-        version("OMPI_MINOR_VERSION"),
-        version("OMPI_RELEASE_VERSION"),
-    ) {
-        (Family::OpenMpi, format!("Open MPI {major}.{minor}.{release}"))
-    } else if let Some(version) = version("I_MPI_VERSION") {
-        (Family::IntelMpi, format!("Intel MPI {version}"))
-    } else if let Some(version) = version("MPICH_VERSION") {
-        (Family::Mpich, format!("MPICH {version}"))
-    } else {
-        (Family::Unknown, "an MPI of unknown make".to_owned())
-    }
+/// The family of an MPI that calls itself so.
+fn family_of(name: &str) -> Option<Family> {
+    [("Open MPI", Family::OpenMpi), ("Intel MPI", Family::IntelMpi), ("MPICH", Family::Mpich)]
+        .into_iter()
+        .find_map(|(word, family)| name.contains(word).then_some(family))
 }
 
 /// Builds the program and starts it on two ranks.
@@ -171,7 +152,7 @@ fn trial(compiler: &Path, built: &Path) -> Trial {
     };
     let mut run = Run {
         library,
-        family: mpi.family().into(),
+        family: mpi.family(),
         version: String::new(),
         launcher: (&launcher).into(),
         size: 0,
@@ -206,7 +187,7 @@ fn look_at(path: &Path) -> Program {
     let linked = phalanx_launch::Mpi::of_executable(path).map_err(|error| error.to_string());
     let linked = linked.map(|mpi| Linked {
         library: mpi.library().to_owned(),
-        family: mpi.family().into(),
+        family: mpi.family(),
         launcher: phalanx_launch::Launcher::of(&mpi)
             .map(|launcher| (&launcher).into())
             .map_err(|error| error.to_string()),

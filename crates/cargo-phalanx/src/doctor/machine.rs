@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use phalanx_launch::Family;
+use serde::{Serialize, Serializer};
 
 /// What can be wrong, as it was found.
 #[derive(Debug, Clone, Serialize)]
@@ -32,17 +33,11 @@ pub struct Machine {
     pub batch: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Family {
-    OpenMpi,
-    Mpich,
-    IntelMpi,
-    Unknown,
-}
-
 #[derive(Debug, Clone, Serialize)]
 pub struct Installation {
-    pub family: Family,
+    /// None of a make that is not known.
+    #[serde(serialize_with = "name_if_known")]
+    pub family: Option<Family>,
     /// By its mpi.h, such as `Open MPI 4.1.4`.
     pub name: String,
     pub compiler: PathBuf,
@@ -73,6 +68,7 @@ pub enum Trial {
 pub struct Run {
     pub library: PathBuf,
     /// The family of the library that was loaded.
+    #[serde(serialize_with = "name")]
     pub family: Family,
     /// What the library says of itself.
     pub version: String,
@@ -87,6 +83,7 @@ pub struct Run {
 #[derive(Debug, Clone, Serialize)]
 pub struct Launcher {
     pub path: PathBuf,
+    #[serde(serialize_with = "name")]
     pub family: Family,
     pub version: String,
 }
@@ -101,6 +98,7 @@ pub struct Program {
 #[derive(Debug, Clone, Serialize)]
 pub struct Linked {
     pub library: PathBuf,
+    #[serde(serialize_with = "name")]
     pub family: Family,
     pub launcher: Result<Launcher, String>,
 }
@@ -124,38 +122,11 @@ pub struct Slurm {
     pub plugins: Vec<String>,
 }
 
-impl Family {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Family::OpenMpi => "Open MPI",
-            Family::Mpich => "MPICH",
-            Family::IntelMpi => "Intel MPI",
-            Family::Unknown => "an unknown MPI",
-        }
-    }
-
-    /// Whether programs of `self` start under launchers of `other`.
-    pub fn starts_with(&self, other: &Family) -> bool {
-        self == other || (*self == Family::IntelMpi && *other == Family::Mpich)
-    }
-}
-
-impl From<phalanx_launch::Family> for Family {
-    fn from(family: phalanx_launch::Family) -> Family {
-        match family {
-            phalanx_launch::Family::OpenMpi => Family::OpenMpi,
-            phalanx_launch::Family::Mpich => Family::Mpich,
-            phalanx_launch::Family::IntelMpi => Family::IntelMpi,
-            _ => Family::Unknown,
-        }
-    }
-}
-
 impl From<&phalanx_launch::Launcher> for Launcher {
     fn from(launcher: &phalanx_launch::Launcher) -> Launcher {
         Launcher {
             path: launcher.path().to_owned(),
-            family: launcher.family().into(),
+            family: launcher.family(),
             version: launcher.version().to_owned(),
         }
     }
@@ -166,4 +137,14 @@ impl Machine {
     pub fn default_installation(&self) -> Option<&Installation> {
         self.installations.iter().find(|mpi| mpi.is_default).or(self.installations.first())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn name<S: Serializer>(family: &Family, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(family)
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn name_if_known<S: Serializer>(family: &Option<Family>, serializer: S) -> Result<S::Ok, S::Error> {
+    family.map(|family| family.to_string()).serialize(serializer)
 }

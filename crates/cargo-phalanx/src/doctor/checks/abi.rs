@@ -1,7 +1,9 @@
 //! Whether what programs load is what they were built for.
 
+use phalanx_launch::Family;
+
 use super::{Found, ok, problem, warning};
-use crate::doctor::machine::{Family, Installation, Machine, Run, Trial};
+use crate::doctor::machine::{Installation, Machine, Run, Trial};
 
 pub fn check(machine: &Machine) -> Vec<Found> {
     let mut found: Vec<Found> =
@@ -22,12 +24,11 @@ fn ran(mpi: &Installation) -> Option<&Run> {
 /// Header and library of one installation.
 fn of(mpi: &Installation, run: &Run) -> Option<Found> {
     let library = run.library.display();
-    if !same_abi(&mpi.family, &run.family) {
+    if !same_abi(mpi.family, run.family) {
         return Some(problem(
             format!(
                 "{} compiles with its mpi.h, but programs load {library} of {}",
-                mpi.name,
-                run.family.name()
+                mpi.name, run.family
             ),
             "the two have different ABIs: take the other folder out of LD_LIBRARY_PATH or LD_PRELOAD",
         ));
@@ -36,7 +37,7 @@ fn of(mpi: &Installation, run: &Run) -> Option<Found> {
         return None;
     }
     let header = mpi.name.rsplit(' ').next().unwrap_or_default();
-    if run.family == mpi.family && !run.version.contains(header) {
+    if mpi.family == Some(run.family) && !run.version.contains(header) {
         return Some(warning(
             format!(
                 "{} is the version of mpi.h, but programs load {library}: {}",
@@ -54,22 +55,17 @@ fn of_program(machine: &Machine) -> Option<Found> {
     let linked = program.linked.as_ref().ok()?;
     let mpi = machine.default_installation()?;
     let name = program.path.display();
-    if same_abi(&mpi.family, &linked.family) {
+    if same_abi(mpi.family, linked.family) {
         return Some(ok(format!("{name} and {} have the same ABI", mpi.name)));
     }
     Some(warning(
-        format!("{name} is linked to {}, builds now take {}", linked.family.name(), mpi.name),
+        format!("{name} is linked to {}, builds now take {}", linked.family, mpi.name),
         "the two have different ABIs: start it with its own launcher (cargo phalanx run --program), \
          or build it again",
     ))
 }
 
-/// MPICH and Intel MPI have agreed on one.
-fn same_abi(one: &Family, other: &Family) -> bool {
-    let kind = |family: &Family| match family {
-        Family::Mpich | Family::IntelMpi => 1,
-        Family::OpenMpi => 2,
-        Family::Unknown => 0,
-    };
-    kind(one) == kind(other) || kind(one) == 0 || kind(other) == 0
+/// What is not known may be the same.
+fn same_abi(headers: Option<Family>, library: Family) -> bool {
+    headers.is_none_or(|family| family.shares_abi(library))
 }

@@ -13,9 +13,8 @@ pub fn check(machine: &Machine) -> Vec<Found> {
         )];
     };
     let path = launcher.path.display();
-    let text =
-        format!("mpiexec on PATH is of {} {} ({path})", launcher.family.name(), launcher.version);
-    if mpi.family.starts_with(&launcher.family) {
+    let text = format!("mpiexec on PATH is of {} {} ({path})", launcher.family, launcher.version);
+    if mpi.family.is_none_or(|family| launcher.family.starts(family)) {
         return vec![ok(text)];
     }
     vec![warning(
@@ -43,13 +42,13 @@ pub fn check_program(machine: &Machine) -> Vec<Found> {
     match &linked.launcher {
         Ok(launcher) => vec![ok(format!(
             "{name} is linked to {} ({library}), its launcher is {}",
-            linked.family.name(),
+            linked.family,
             launcher.path.display()
         ))],
         Err(why) => vec![problem(
             format!(
                 "{name} is linked to {} ({library}), which has no launcher here",
-                linked.family.name()
+                linked.family
             ),
             why.lines().last().unwrap_or_default(),
         )],

@@ -1,7 +1,9 @@
 //! Whether Slurm can start programs of the MPIs that are here.
 
+use phalanx_launch::Family;
+
 use super::{Found, ok, problem, warning};
-use crate::doctor::machine::{Family, Machine};
+use crate::doctor::machine::Machine;
 
 pub fn check(machine: &Machine) -> Vec<Found> {
     let inside = machine.batch.as_deref() == Some("Slurm");
@@ -19,11 +21,11 @@ pub fn check(machine: &Machine) -> Vec<Found> {
     let mut found = Vec::new();
     for mpi in &machine.installations {
         let (plugin, remedy) = match mpi.family {
-            Family::OpenMpi => {
+            Some(Family::OpenMpi) => {
                 ("pmix", "apt install libpmix-dev (Debian), or build Slurm with PMIx")
             }
-            Family::Mpich | Family::IntelMpi => ("pmi2", "install Slurm's plugin mpi_pmi2"),
-            Family::Unknown => continue,
+            Some(Family::Mpich | Family::IntelMpi) => ("pmi2", "install Slurm's plugin mpi_pmi2"),
+            _ => continue,
         };
         if has(plugin) {
             found.push(ok(format!("srun --mpi={plugin} starts programs of {}", mpi.name)));

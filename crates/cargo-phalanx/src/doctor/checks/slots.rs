@@ -1,14 +1,16 @@
 //! Root, cores and slots: what Open MPI refuses unless it is told.
 
+use phalanx_launch::Family;
+
 use super::{Found, note, ok};
-use crate::doctor::machine::{Family, Machine};
+use crate::doctor::machine::Machine;
 
 pub fn check(machine: &Machine) -> Vec<Found> {
     if let Some(batch) = &machine.batch {
         return vec![ok(format!("inside a job of {batch}, which decides about slots"))];
     }
     let mut found = Vec::new();
-    let has_open_mpi = machine.installations.iter().any(|mpi| mpi.family == Family::OpenMpi);
+    let has_open_mpi = machine.installations.iter().any(|mpi| mpi.family == Some(Family::OpenMpi));
     let (cores, ranks) = (machine.cores, machine.ranks);
     let plural = if cores == 1 { "core" } else { "cores" };
     if ranks <= cores {

@@ -1,8 +1,10 @@
 //! A picture of a broken machine for each finding.
 
+use phalanx_launch::Family;
+
 use super::*;
 use crate::doctor::machine::{
-    Family, Host, Installation, Launcher, Linked, Program, Run, Slurm, Space, Trial,
+    Host, Installation, Launcher, Linked, Program, Run, Slurm, Space, Trial,
 };
 
 fn launcher(family: Family) -> Launcher {
@@ -23,7 +25,7 @@ fn run() -> Run {
 
 fn open_mpi(trial: Trial) -> Installation {
     Installation {
-        family: Family::OpenMpi,
+        family: Some(Family::OpenMpi),
         name: "Open MPI 4.1.4".into(),
         compiler: "/usr/bin/mpicc".into(),
         is_default: true,
@@ -33,7 +35,7 @@ fn open_mpi(trial: Trial) -> Installation {
 
 fn mpich() -> Installation {
     Installation {
-        family: Family::Mpich,
+        family: Some(Family::Mpich),
         name: "MPICH 5.0.2".into(),
         compiler: "/opt/mpich/bin/mpicc".into(),
         is_default: false,
