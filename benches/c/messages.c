@@ -3,6 +3,7 @@
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
+#include <stdlib.h>
 
 enum { WINDOW = 64 };
 
@@ -122,6 +123,79 @@ int c_halo(const double *send, double *recv, int count, int iterations, int rank
     for (int i = 0; i < iterations; i++) {
         code |= MPI_Sendrecv(send + count, count, MPI_DOUBLE, right, 0, recv, count, MPI_DOUBLE, left, 0, comm, IGNORE);
         code |= MPI_Sendrecv(send, count, MPI_DOUBLE, left, 1, recv + count, count, MPI_DOUBLE, right, 1, comm, IGNORE);
+    }
+    return code;
+}
+
+/* The ghost cells of a square block of doubles, one cell wide, corners included: what goes in each of
+   the eight directions, and what comes from there. */
+struct ghosts {
+    int ranks[8];
+    MPI_Datatype sends[8], receives[8];
+};
+
+static int rank_at(int rank, int size, int down)
+{
+    return (rank + down + size) % size;
+}
+
+/* The ranks are the rows of a grid of one column, closed to a torus. */
+void *c_ghosts_new(int interior, int rank, int size)
+{
+    struct ghosts *ghosts = malloc(sizeof *ghosts);
+    int shape[2] = {interior + 2, interior + 2}, code = 0, n = 0;
+    if (!ghosts) {
+        return NULL;
+    }
+    for (int down = -1; down <= 1; down++) {
+        for (int right = -1; right <= 1; right++) {
+            if (down == 0 && right == 0) {
+                continue;
+            }
+            int steps[2] = {down, right}, lengths[2], edge[2], ghost[2];
+            for (int d = 0; d < 2; d++) {
+                lengths[d] = steps[d] ? 1 : interior;
+                edge[d] = steps[d] > 0 ? interior : 1;
+                ghost[d] = steps[d] > 0 ? interior + 1 : steps[d] < 0 ? 0 : 1;
+            }
+            code |= MPI_Type_create_subarray(2, shape, lengths, edge, MPI_ORDER_C, MPI_DOUBLE, &ghosts->sends[n]);
+            code |= MPI_Type_create_subarray(2, shape, lengths, ghost, MPI_ORDER_C, MPI_DOUBLE, &ghosts->receives[n]);
+            code |= MPI_Type_commit(&ghosts->sends[n]) | MPI_Type_commit(&ghosts->receives[n]);
+            ghosts->ranks[n++] = rank_at(rank, size, down);
+        }
+    }
+    if (code) {
+        free(ghosts);
+        return NULL;
+    }
+    return ghosts;
+}
+
+int c_ghosts_free(void *memory)
+{
+    struct ghosts *ghosts = memory;
+    int code = 0;
+    for (int n = 0; n < 8; n++) {
+        code |= MPI_Type_free(&ghosts->sends[n]) | MPI_Type_free(&ghosts->receives[n]);
+    }
+    free(ghosts);
+    return code;
+}
+
+/* What is sent in a direction has the direction as its tag. */
+int c_ghosts_exchange(const void *memory, double *block, int iterations, MPI_Comm comm)
+{
+    const struct ghosts *ghosts = memory;
+    int code = 0;
+    for (int i = 0; i < iterations; i++) {
+        MPI_Request requests[16];
+        for (int n = 0; n < 8; n++) {
+            code |= MPI_Irecv(block, 1, ghosts->receives[n], ghosts->ranks[n], 7 - n, comm, &requests[n]);
+        }
+        for (int n = 0; n < 8; n++) {
+            code |= MPI_Isend(block, 1, ghosts->sends[n], ghosts->ranks[n], n, comm, &requests[8 + n]);
+        }
+        code |= MPI_Waitall(16, requests, MPI_STATUSES_IGNORE);
     }
     return code;
 }

@@ -46,6 +46,14 @@ unsafe extern "C" {
         size: c_int,
         comm: MPI_Comm,
     ) -> c_int;
+    fn c_ghosts_new(interior: c_int, rank: c_int, size: c_int) -> *mut c_void;
+    fn c_ghosts_free(ghosts: *mut c_void) -> c_int;
+    fn c_ghosts_exchange(
+        ghosts: *const c_void,
+        block: *mut f64,
+        times: c_int,
+        comm: MPI_Comm,
+    ) -> c_int;
 }
 
 #[link(name = "bench_pi", kind = "static")]
@@ -144,4 +152,36 @@ pub fn halo(comm: &Comm, send: &[f64], recv: &mut [f64], times: usize) {
     let (send, recv) = (send.as_ptr(), recv.as_mut_ptr());
     // SAFETY: both buffers hold two blocks of `n` numbers, and the loop completes all messages.
     check(unsafe { c_halo(send, recv, n, times, rank, size, comm.as_raw()) });
+}
+
+/// The ghost cells of a square block, one cell wide, on a torus of ranks one column wide.
+pub struct Ghosts {
+    memory: *mut c_void,
+    interior: usize,
+}
+
+impl Ghosts {
+    /// The plan of an exchange around an interior of so many rows and columns.
+    pub fn new(comm: &Comm, interior: usize) -> Ghosts {
+        // SAFETY: three numbers, and MPI is initialized, as there is a communicator.
+        let memory = unsafe { c_ghosts_new(int(interior), int(comm.rank()), int(comm.size())) };
+        assert!(!memory.is_null(), "no plan of the reference");
+        Ghosts { memory, interior }
+    }
+
+    /// Brings the ghost cells up to date, so many times.
+    pub fn exchange(&self, comm: &Comm, block: &mut [f64], times: usize) {
+        assert_eq!(block.len(), (self.interior + 2).pow(2));
+        // SAFETY: the block has the shape of the plan, and the loop completes all messages.
+        check(unsafe {
+            c_ghosts_exchange(self.memory, block.as_mut_ptr(), int(times), comm.as_raw())
+        });
+    }
+}
+
+impl Drop for Ghosts {
+    fn drop(&mut self) {
+        // SAFETY: made by `c_ghosts_new`, and freed once.
+        check(unsafe { c_ghosts_free(self.memory) });
+    }
 }

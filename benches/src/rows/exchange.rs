@@ -10,6 +10,9 @@ const SHIFT: &str = "shift";
 const EXCHANGE: &str = "exchange, 2 neighbours";
 const SIZES: [usize; 3] = [8, 64 << 10, 1 << 20];
 
+const HALO: &str = "halo, 8 directions";
+const SIDES: [usize; 3] = [8, 256, 2048];
+
 const FEW: &str = "sparse_exchange, 1 partner";
 const MANY: &str = "sparse_exchange, all";
 const SPARSE_SIZES: [usize; 2] = [8, 64 << 10];
@@ -22,6 +25,11 @@ pub fn rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {
         }
         if effort.wants(EXCHANGE, bytes) {
             rows.push(exchange(world, effort, bytes)?);
+        }
+    }
+    for side in SIDES {
+        if effort.wants(HALO, side * size_of::<f64>()) {
+            rows.push(halo(world, effort, side)?);
         }
     }
     Ok(rows)
@@ -69,6 +77,42 @@ fn exchange(world: &Comm, effort: &Effort, bytes: usize) -> phalanx::Result<Row>
     assert_eq!(buffers.recv, buffers.send);
     let title = Title { name: EXCHANGE, ranks: size, bytes, per_iteration: 1.0 };
     Ok(compare(&title, &times[0], "C, sendrecv", &times[1], Goal::AtMost(1.5)))
+}
+
+/// Ghost cells of a square block; the bytes are those of one side of it.
+fn halo(world: &Comm, effort: &Effort, side: usize) -> phalanx::Result<Row> {
+    let torus = world.cart(&[world.size(), 1], &[true, true])?.expect("every rank fits");
+    let plan = torus.halo::<f64>(&[side, side], &[1, 1])?;
+    let reference = reference::Ghosts::new(world, side);
+    let mut ours = |block: &mut Vec<f64>, times: usize| {
+        (0..times).try_for_each(|_| plan.exchange(&mut block[..]))
+    };
+    let mut c = |block: &mut Vec<f64>, times: usize| {
+        reference.exchange(world, block, times);
+        Ok(())
+    };
+    // Each fills the ghost cells with what the other one does.
+    let fresh = || {
+        let mut block = vec![-1.0; plan.len()];
+        for row in 0..side as isize {
+            for column in 0..side as isize {
+                let number = (world.rank() * side + row as usize) * side + column as usize;
+                block[plan.index(&[row, column])] = number as f64;
+            }
+        }
+        block
+    };
+    let (mut block, mut other) = (fresh(), fresh());
+    ours(&mut block, 1)?;
+    c(&mut other, 1)?;
+    assert_eq!(block, other);
+    let times = compete(world, effort, &mut block, &mut [&mut ours, &mut c])?;
+    assert_eq!(block, other);
+    drop(plan);
+    let bytes = side * size_of::<f64>();
+    let title = Title { name: HALO, ranks: torus.size(), bytes, per_iteration: 1.0 };
+    torus.free()?;
+    Ok(compare(&title, &times[0], "C, subarrays", &times[1], Goal::AtMost(1.5)))
 }
 
 pub fn sparse_rows(world: &Comm, effort: &Effort) -> phalanx::Result<Vec<Row>> {

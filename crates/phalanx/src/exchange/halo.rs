@@ -99,8 +99,8 @@ impl Cart {
     /// [`Mismatch`](ErrorKind::Mismatch) if there is not one number for each dimension, if an interior
     /// is narrower than the ghost cells that are copies of it, or if two neighbours do not fit together;
     /// [`Mismatch`](ErrorKind::Mismatch) if widths or elements differ;
-    /// [`Unsupported`](ErrorKind::Unsupported) if the array has more than `i32::MAX` bytes in its last
-    /// dimension, or cells in another one.
+    /// [`Unsupported`](ErrorKind::Unsupported) if the array has more than `i32::MAX` cells in a
+    /// dimension; in the last one an element counts as its words of at most 8 bytes.
     ///
     /// MPI: `MPI_Type_create_subarray`, MPI-4.1 section 5.1.3.
     ///
@@ -327,13 +327,13 @@ impl<T: Element> Halo<T> {
         if cells == 0 {
             return Ok(None);
         }
-        // In bytes, as all point-to-point messages.
+        let (word, width) = datatype::word(align_of::<T>());
         for numbers in [&mut shape, &mut starts, &mut lengths] {
             if let Some(last) = numbers.last_mut() {
-                *last *= size;
+                *last *= size / width;
             }
         }
-        let part = datatype::subarray(call, &shape, &lengths, &starts)?;
+        let part = datatype::subarray(call, word, &shape, &lengths, &starts)?;
         Ok(Some((part, cells * size)))
     }
 
