@@ -24,12 +24,13 @@ impl Place {
         Ok(Place { path, is_mine: world.rank() == 0 })
     }
 
+    /// All but hidden files.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.path).expect("a folder");
         let name = |entry: std::io::Result<fs::DirEntry>| {
             entry.expect("an entry").file_name().to_str().expect("UTF-8").to_owned()
         };
-        let mut names: Vec<String> = entries.map(name).collect();
+        let mut names: Vec<String> = entries.map(name).filter(|it| !it.starts_with('.')).collect();
         names.sort();
         names
     }
@@ -91,7 +92,9 @@ fn what_was_saved_comes_back(world: Comm) -> phalanx::Result<()> {
     assert!(folder.latest()?.is_none());
     save(&folder, &world, 7)?;
     save(&folder, &world, 12)?;
-    let saved = Folder::open(&world, folder.path())?.latest()?.expect("a checkpoint");
+    let path = folder.path().to_owned();
+    drop(folder);
+    let saved = Folder::open(&world, path)?.latest()?.expect("a checkpoint");
     assert_eq!((saved.step(), saved.parts(), saved.refused()), (12, world.size(), &[][..]));
     let mine = saved.mine()?;
     assert_eq!(mine.names().collect::<Vec<_>>(), ["cells", "settings", "nothing"]);
@@ -112,7 +115,7 @@ fn other_numbers_of_ranks_read_each_part(world: Comm) -> phalanx::Result<()> {
     let three = world.split(if world.rank() < 3 { Some(0) } else { None }, 0)?;
     let alone = phalanx::self_().expect("MPI is running");
     for comm in three.iter().chain([&alone]) {
-        let saved = match Folder::open(comm, &place.path)?.latest()? {
+        let saved = match Folder::open_to_read(comm, &place.path)?.latest()? {
             Some(saved) => saved,
             None => panic!("no checkpoint for {} ranks", comm.size()),
         };
@@ -123,8 +126,6 @@ fn other_numbers_of_ranks_read_each_part(world: Comm) -> phalanx::Result<()> {
             assert_eq!(saved.part(rank)?.slice::<f64>("cells")?, cells(rank, 3));
         }
         assert!(saved.part(4).map(drop).unwrap_err().is_invalid_rank());
-        // Each opens the folder, which all share: one after another.
-        comm.barrier()?;
     }
     if let Some(three) = three {
         three.free()?;
@@ -180,12 +181,12 @@ fn a_damaged_one_is_refused_and_the_one_before_is_used(world: Comm) -> phalanx::
     let (file, whole) = (place.file(2), fs::read(place.file(2)).expect("a file"));
     let length = whole.len() as u64;
     let last = world.size() - 1;
-    let start = 4096 * (0..last).fold(1, |page, rank| page + pages(rank));
-    let damages: [(&str, &dyn Fn()); 9] = [
+    let start = ALIGNMENT * (0..last).fold(1, |page, rank| page + pages(rank));
+    let damages: [(&str, &dyn Fn()); 12] = [
         ("its head is damaged", &|| flip(&file, 17)),
         ("it is no checkpoint", &|| flip(&file, 0)),
         ("`cells` is damaged", &|| flip(&file, start + 4000)),
-        ("`settings` is damaged", &|| flip(&file, 4096 + 8000 + 3)),
+        ("`settings` is damaged", &|| flip(&file, ALIGNMENT + 8000 + 3)),
         ("its table is damaged", &|| flip(&file, length - 5)),
         ("bytes, not", &|| fs::write(&file, &whole[..whole.len() - 1]).expect("a file")),
         ("it ends after 9 bytes", &|| fs::write(&file, &whole[..9]).expect("a file")),
@@ -193,6 +194,28 @@ fn a_damaged_one_is_refused_and_the_one_before_is_used(world: Comm) -> phalanx::
         ("cannot be opened", &|| {
             fs::remove_file(&file).expect("a file");
             symlink("nowhere", &file).expect("a link");
+        }),
+        // A pipe would never answer.
+        ("no regular file", &|| {
+            fs::remove_file(&file).expect("a file");
+            let made = std::process::Command::new("mkfifo").arg(&file).status();
+            assert!(made.expect("mkfifo runs").success());
+        }),
+        // It takes no room on the disk, and is longer than memory.
+        ("none is so long", &|| {
+            let table = 4 << 40;
+            let mut head = whole[..64].to_vec();
+            head[32..40].copy_from_slice(&u64::to_le_bytes(table));
+            let sealed = xxhash_rust::xxh3::xxh3_64(&head[..56]);
+            head[56..].copy_from_slice(&sealed.to_le_bytes());
+            fs::write(&file, head).expect("a file");
+            let offset = u64::from_le_bytes(whole[24..32].try_into().expect("8 bytes"));
+            let it = OpenOptions::new().write(true).open(&file).expect("a file");
+            it.set_len(offset + table).expect("a sparse file");
+        }),
+        ("no regular file", &|| {
+            fs::remove_file(&file).expect("a file");
+            fs::create_dir(&file).expect("a folder");
         }),
     ];
     for (reason, change) in damages {
@@ -205,6 +228,7 @@ fn a_damaged_one_is_refused_and_the_one_before_is_used(world: Comm) -> phalanx::
         assert!(refused.reason.starts_with("rank "), "{}", refused.reason);
         assert_eq!(saved.mine()?.slice::<f64>("cells")?, cells(world.rank(), 1));
         damage(&world, || {
+            let _ = fs::remove_dir(&file);
             let _ = fs::remove_file(&file);
             fs::write(&file, &whole).expect("a file");
         })?;
@@ -218,12 +242,19 @@ fn a_damaged_one_is_refused_and_the_one_before_is_used(world: Comm) -> phalanx::
     world.barrier()
 }
 
-/// Pages of 4096 bytes that the part of a rank takes.
+const ALIGNMENT: u64 = 64 << 10;
+
+/// How many times the alignment the part of a rank takes.
 fn pages(rank: usize) -> u64 {
+    bytes(rank).div_ceil(ALIGNMENT)
+}
+
+/// Bytes of the part of a rank.
+fn bytes(rank: usize) -> u64 {
     let mut object = Part::new();
     object.object("settings", &settings()).expect("it can be encoded");
     // A string, its length and a number, behind a header of 32 bytes.
-    ((8 * cells(rank, 0).len() + 32 + 8 + "explicit".len() + 8) as u64).div_ceil(4096)
+    (8 * cells(rank, 0).len() + 32 + 8 + "explicit".len() + 8) as u64
 }
 
 #[phalanx::test(ranks = [1, 2, 3])]
@@ -232,14 +263,119 @@ fn what_was_never_finished_is_not_looked_at_and_goes(world: Comm) -> phalanx::Re
     let folder = Folder::open(&world, &place.path)?;
     save(&folder, &world, 1)?;
     damage(&world, || {
-        fs::write(place.path.join("step-000000000002.phxckpt.unfinished"), [1; 5000])
-            .expect("a file");
+        for name in
+            ["step-000000000002.phxckpt.unfinished", "step-000000000002.phxckpt.a-1.unfinished"]
+        {
+            fs::write(place.path.join(name), [1; 5000]).expect("a file");
+        }
         fs::write(place.path.join("notes.txt"), "mine").expect("a file");
     })?;
     assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
+    drop(folder);
     let folder = Folder::open(&world, &place.path)?;
     assert_eq!(place.names(), ["notes.txt", "step-000000000001.phxckpt"]);
     assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2])]
+fn names_that_are_almost_right_are_somebody_elses(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "strangers")?;
+    let folder = Folder::open(&world, &place.path)?.keep(1);
+    let strangers = ["step-+00000000005.phxckpt", "step-3.phxckpt", "step-x.phxckpt"];
+    damage(&world, || {
+        strangers.iter().for_each(|name| fs::write(place.path.join(name), "").expect("a file"));
+        // One that is in the way of nobody, although it cannot be removed as a file.
+        fs::create_dir(place.path.join("step-000000000004.phxckpt.unfinished")).expect("a folder");
+        fs::create_dir(place.file(1)).expect("a folder");
+    })?;
+    save(&folder, &world, 11)?;
+    // It is saved all the same.
+    let told = folder.removal_error().expect("a folder is no file");
+    assert!(told.contains("cannot remove") && told.contains("step-000000000001"), "{told}");
+    damage(&world, || fs::remove_dir(place.file(1)).expect("a folder"))?;
+    save(&folder, &world, 12)?;
+    assert_eq!(folder.removal_error(), None);
+    assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(12));
+    drop(folder);
+    Folder::open(&world, &place.path)?;
+    let names = place.names();
+    assert!(strangers.iter().all(|name| names.iter().any(|it| it == name)), "{names:?}");
+    assert!(!names.contains(&"step-000000000011.phxckpt".to_owned()), "{names:?}");
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 3])]
+fn one_that_was_refused_takes_no_place_of_a_whole_one(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "places")?;
+    let folder = Folder::open(&world, &place.path)?;
+    save(&folder, &world, 1)?;
+    save(&folder, &world, 2)?;
+    damage(&world, || flip(&place.file(2), 20))?;
+    assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
+    save(&folder, &world, 3)?;
+    // Two whole ones.
+    damage(&world, || flip(&place.file(3), 20))?;
+    assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
+    // The same step again is whole again.
+    save(&folder, &world, 2)?;
+    save(&folder, &world, 4)?;
+    assert_eq!(place.names(), [2, 3, 4].map(|step| format!("step-{step:012}.phxckpt")));
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn one_that_may_be_whole_is_not_passed_over(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "passed-over")?;
+    let folder = Folder::open(&world, &place.path)?;
+    save(&folder, &world, 1)?;
+    save(&folder, &world, 2)?;
+    let whole = fs::read(place.file(2)).expect("a file");
+    let changes: [(&str, usize, &[u8]); 2] = [
+        ("it has version 9 of the format, this program reads 1", 8, &[9]),
+        (
+            "another order of bytes",
+            0,
+            if cfg!(target_endian = "big") { b"PHXCKPT" } else { b"PHXCKPB" },
+        ),
+    ];
+    world.barrier()?;
+    for (reason, at, bytes) in changes {
+        damage(&world, || {
+            let mut head = whole[..64].to_vec();
+            head[at..at + bytes.len()].copy_from_slice(bytes);
+            let sealed = xxhash_rust::xxh3::xxh3_64(&head[..56]);
+            head[56..].copy_from_slice(&sealed.to_le_bytes());
+            let file = OpenOptions::new().write(true).open(place.file(2)).expect("a file");
+            file.write_all_at(&head, 0).expect("a head");
+        })?;
+        let error = folder.latest().map(drop).unwrap_err();
+        assert!(error.is_file(), "{error}");
+        assert!(error.detail().contains(reason), "{error}");
+        assert!(error.detail().contains("step-000000000002"), "{error}");
+    }
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 4])]
+fn one_job_at_a_time_saves_and_any_may_read(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "two-jobs")?;
+    let first = Folder::open(&world, &place.path)?;
+    save(&first, &world, 1)?;
+    let error = Folder::open(&world, &place.path).map(drop).unwrap_err();
+    assert!(error.is_file(), "{error}");
+    assert!(error.detail().contains("is in use by process "), "{error}");
+    let reader = Folder::open_to_read(&world, &place.path)?;
+    assert_eq!(reader.latest()?.map(|saved| saved.step()), Some(1));
+    let error = save(&reader, &world, 2).unwrap_err();
+    assert!(error.detail().contains("was opened to read"), "{error}");
+    // What is being written by the first is nothing that others may remove.
+    save(&first, &world, 2)?;
+    assert_eq!(reader.latest()?.map(|saved| saved.step()), Some(2));
+    drop(first);
+    save(&Folder::open(&world, &place.path)?, &world, 3)?;
+    let nowhere = Folder::open_to_read(&world, place.path.join("nowhere")).map(drop).unwrap_err();
+    assert!(nowhere.is_file(), "{nowhere}");
     world.barrier()
 }
 
@@ -321,9 +457,11 @@ fn a_full_disk_is_an_error_on_all_ranks_and_leaves_the_one_before(
     world: Comm,
 ) -> phalanx::Result<()> {
     let place = Place::new(&world, "full")?;
-    let room = 4096 * (2 + (0..world.size()).map(pages).sum::<u64>()) as usize;
-    let disk =
-        (world.rank() == 0).then(|| SmallDisk::mount(&place.path, room + room / 2)).flatten();
+    // Head, table and lock take a page each.
+    let room = 4096 * (0..world.size()).fold(3, |room, rank| room + bytes(rank).div_ceil(4096));
+    let disk = (world.rank() == 0)
+        .then(|| SmallDisk::mount(&place.path, (room + room / 2) as usize))
+        .flatten();
     if !world.bcast_object((world.rank() == 0).then_some(disk.is_some()), 0)? {
         eprintln!("skipped: this needs the right to mount a small file system");
         return Ok(());

@@ -1,5 +1,6 @@
 //! Signals on which all ranks agree.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -50,27 +51,115 @@ fn of_different_signals_all_hear_the_one_with_the_largest_number(
     world: Comm,
 ) -> phalanx::Result<()> {
     let signals = Signals::watch(&[Signal::Usr1, Signal::Usr2, Signal::Term, Signal::Hup])?;
-    match world.rank() {
-        0 => send_to_this_process(Signal::Hup),
-        1 => send_to_this_process(Signal::Term),
-        _ => {}
-    }
-    // The signal is there when `kill` is back, but a handler may run a little later.
-    let start = Instant::now();
-    while world.rank() < 2 && signals.seen().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(20), "the signal does not come");
-        std::thread::yield_now();
+    let sent = [Signal::Hup, Signal::Term].get(world.rank());
+    if let Some(&signal) = sent {
+        send_to_this_process(signal);
+        wait_for(&signals, signal);
     }
     world.barrier()?;
     assert_eq!(answer(&signals, &world)?, Signal::Term);
     Ok(())
 }
 
+/// Waits until this rank has seen a signal: it has been sent when `kill` is back, but a handler may run a
+/// little later.
+fn wait_for(signals: &Signals, signal: Signal) {
+    let start = Instant::now();
+    while signals.seen() != Some(signal) {
+        assert!(start.elapsed() < Duration::from_secs(20), "{signal:?} does not come");
+        std::thread::yield_now();
+    }
+}
+
+#[phalanx::test(ranks = [1, 3])]
+fn a_request_to_end_is_not_hidden_by_a_later_warning(world: Comm) -> phalanx::Result<()> {
+    let signals = Signals::watch(&[Signal::Usr1, Signal::Term])?;
+    if world.rank() == 0 {
+        for signal in [Signal::Term, Signal::Usr1] {
+            send_to_this_process(signal);
+            wait_for(&signals, Signal::Term);
+        }
+    }
+    world.barrier()?;
+    assert_eq!(signals.agreed(&world)?, Some(Signal::Term));
+    // A warning that was acted on may be forgotten, and comes again.
+    signals.forget(Signal::Term);
+    if world.rank() == 0 {
+        wait_for(&signals, Signal::Usr1);
+    }
+    assert_eq!(signals.agreed(&world)?, Some(Signal::Usr1));
+    signals.forget(Signal::Usr1);
+    assert_eq!(signals.agreed(&world)?, None);
+    if world.rank() == 0 {
+        send_to_this_process(Signal::Usr1);
+        wait_for(&signals, Signal::Usr1);
+    }
+    assert_eq!(signals.agreed(&world)?, Some(Signal::Usr1));
+    Ok(())
+}
+
+/// Sends itself a signal in a process of its own, and tells how that ended.
+fn ends_by(scenario: &str) -> Option<i32> {
+    let mut child = Command::new(std::env::current_exe().expect("this test"));
+    child.args(["--exact", "the_child", "--ignored"]).env("PHALANX_TEST_SCENARIO", scenario);
+    // Not a rank: it must not take the place of this one.
+    for (name, _) in std::env::vars() {
+        if ["OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "PHALANX_JOB"]
+            .iter()
+            .any(|it| name.starts_with(it))
+        {
+            child.env_remove(name);
+        }
+    }
+    let status = child.output().expect("this test runs").status;
+    status.signal()
+}
+
+#[test]
+#[ignore = "a part of another test"]
+fn the_child() {
+    let Ok(scenario) = std::env::var("PHALANX_TEST_SCENARIO") else { return };
+    let watch = |signals: &[Signal]| Signals::watch(signals).expect("handlers");
+    let first = watch(&[Signal::Term, Signal::Usr1]);
+    send_to_this_process(Signal::Term);
+    wait_for(&first, Signal::Term);
+    match &scenario[..] {
+        "watched" => {}
+        "dropped" => {
+            drop(first);
+            send_to_this_process(Signal::Term);
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        // The one that is left still watches.
+        "one of two" => {
+            let second = watch(&[Signal::Term]);
+            drop(first);
+            send_to_this_process(Signal::Term);
+            wait_for(&second, Signal::Term);
+        }
+        "again" => {
+            drop(first);
+            let again = watch(&[Signal::Term]);
+            assert_eq!(again.seen(), None);
+            send_to_this_process(Signal::Term);
+            wait_for(&again, Signal::Term);
+        }
+        _ => panic!("no scenario {scenario}"),
+    }
+}
+
+#[test]
+fn signals_end_the_process_again_when_nobody_watches_them() {
+    for (scenario, signal) in
+        [("watched", None), ("dropped", Some(15)), ("one of two", None), ("again", None)]
+    {
+        assert_eq!(ends_by(scenario), signal, "{scenario}");
+    }
+}
+
 #[phalanx::test(ranks = [1])]
 fn signals_have_the_numbers_of_the_system(_world: Comm) -> phalanx::Result<()> {
     let numbers = [Signal::Usr1, Signal::Usr2, Signal::Term, Signal::Int, Signal::Hup];
-    let mut numbers = numbers.map(Signal::number);
-    numbers.sort();
-    assert_eq!(numbers, [1, 2, 10, 12, 15]);
+    assert_eq!(numbers.map(Signal::number), [10, 12, 15, 2, 1]);
     Ok(())
 }

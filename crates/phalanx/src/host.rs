@@ -67,6 +67,15 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
+/// Whether this process was told to ignore a signal, as by `nohup`.
+pub(crate) fn ignores(signal: i32) -> bool {
+    // SAFETY: an action is plain data, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: no new action is given, and the result is writable.
+    let code = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+    code == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
 /// How a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProcessState {

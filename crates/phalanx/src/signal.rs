@@ -20,15 +20,16 @@
 //! What the launchers pass on differs: see [`Signal`].
 
 use std::panic::Location;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
-use crate::op::Max;
+use crate::host;
+use crate::op::BitOr;
 use crate::record::{Call, SIGNALS};
 
 /// A signal that a program may want to know of.
@@ -73,21 +74,48 @@ impl Signal {
     /// assert_eq!(phalanx::signal::Signal::Term.number(), 15);
     /// ```
     pub fn number(self) -> i32 {
-        ALL.iter().find(|(signal, _)| *signal == self).map_or(0, |(_, number)| *number)
+        ALL[self.index()].1
     }
 
-    fn of_number(number: i32) -> Option<Signal> {
-        ALL.iter().find(|(_, it)| *it == number).map(|(signal, _)| *signal)
+    /// Its place in [`ALL`].
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The bit that stands for it.
+    fn bit(self) -> u64 {
+        1 << self.number()
+    }
+
+    /// Of signals as bits, the one with the largest number.
+    fn largest_of(bits: u64) -> Option<Signal> {
+        let found = ALL.iter().map(|(signal, _)| *signal).filter(|it| it.bit() & bits != 0);
+        found.max_by_key(|signal| signal.number())
     }
 }
 
 /// Signals that do not end this process any more, but are remembered.
 ///
-/// When it is dropped they are no longer remembered; they do not end the process then either.
+/// When the last one that watches a signal is dropped, the signal does again what it did before: it ends the
+/// process, or is ignored.
 pub struct Signals {
-    /// The number of the last one, or 0.
-    last: Arc<AtomicUsize>,
-    handlers: Vec<SigId>,
+    watched: Vec<Watched>,
+}
+
+/// A signal that is watched.
+struct Watched {
+    signal: Signal,
+    has_come: Arc<AtomicBool>,
+    handler: SigId,
+}
+
+/// Of each signal of [`ALL`]: how many watch it, and what tells its handler that nobody does. A handler
+/// stays for the rest of the process.
+static WATCHERS: Mutex<[Option<Watchers>; ALL.len()]> = Mutex::new([const { None }; ALL.len()]);
+
+struct Watchers {
+    count: usize,
+    nobody: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -99,28 +127,27 @@ impl Signals {
     #[track_caller]
     pub fn watch(signals: &[Signal]) -> Result<Signals> {
         let location = Location::caller();
-        let mut watched = Signals { last: Arc::default(), handlers: Vec::new() };
+        let mut all = Signals { watched: Vec::new() };
         for &signal in signals {
-            let number = signal.number();
-            let flag = Arc::clone(&watched.last);
-            let handler = signal_hook::flag::register_usize(number, flag, number as usize);
-            watched.handlers.push(handler.map_err(|error| {
-                let detail = format!("no handler for signal {number}: {error}");
+            let watched = Watched::new(signal).map_err(|error| {
+                let detail = format!("no handler for signal {}: {error}", signal.number());
                 Error::new(ErrorKind::State, &Call::local(&SIGNALS, location), detail)
-            })?);
+            })?;
+            all.watched.push(watched);
         }
-        Ok(watched)
+        Ok(all)
     }
 
-    /// The last signal that has come to this rank. Others may not have seen it: do nothing that they
-    /// would have to take part in.
+    /// The signal that has come to this rank; of several the one with the largest number. Others may not have
+    /// seen it: do nothing that they would have to take part in.
     pub fn seen(&self) -> Option<Signal> {
-        Signal::of_number(self.last.load(Ordering::Relaxed) as i32)
+        Signal::largest_of(self.bits())
     }
 
-    /// The signal that has come to any rank, the same on all; of several the one with the largest number.
-    /// It is asked for in every call anew, and remembered for ever. Collective: it costs an allreduce
-    /// of 4 bytes, so a program with short steps asks now and then.
+    /// The signal that has come to any rank, the same on all; of several the one with the largest number,
+    /// so that a request to end ([`Term`](Signal::Term)) is not hidden by a warning. It is remembered until
+    /// it is [forgotten](Self::forget). Collective: it costs an allreduce of 8 bytes, so a program with short
+    /// steps asks now and then.
     ///
     /// # Errors
     /// Those of [`allreduce`](Comm::allreduce).
@@ -128,15 +155,70 @@ impl Signals {
     /// MPI: `MPI_Allreduce`.
     #[track_caller]
     pub fn agreed(&self, comm: &Comm) -> Result<Option<Signal>> {
-        let mine = self.last.load(Ordering::Relaxed) as i32;
-        Ok(Signal::of_number(comm.allreduce(&mine, Max)?))
+        Ok(Signal::largest_of(comm.allreduce(&self.bits(), BitOr)?))
+    }
+
+    /// Forgets a signal that was acted on, on this rank: for a program that saves and goes on. If it comes to
+    /// other ranks later, it is seen again.
+    ///
+    /// ```
+    /// use phalanx::signal::{Signal, Signals};
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let signals = Signals::watch(&[Signal::Usr1, Signal::Term])?;
+    /// for _step in 0..100 {
+    ///     match signals.agreed(&world)? {
+    ///         Some(Signal::Usr1) => signals.forget(Signal::Usr1), // save, and go on
+    ///         Some(_) => break,
+    ///         None => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn forget(&self, signal: Signal) {
+        for watched in self.watched.iter().filter(|it| it.signal == signal) {
+            watched.has_come.store(false, Relaxed);
+        }
+    }
+
+    fn bits(&self) -> u64 {
+        let came = self.watched.iter().filter(|it| it.has_come.load(Relaxed));
+        came.fold(0, |bits, it| bits | it.signal.bit())
     }
 }
 
-impl Drop for Signals {
-    fn drop(&mut self) {
-        for handler in self.handlers.drain(..) {
-            signal_hook::low_level::unregister(handler);
+impl Watched {
+    fn new(signal: Signal) -> std::io::Result<Watched> {
+        let number = signal.number();
+        let mut all = WATCHERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let watchers = &mut all[signal.index()];
+        let watchers = match watchers {
+            Some(watchers) => watchers,
+            None => {
+                let nobody = Arc::new(AtomicBool::new(false));
+                if !host::ignores(number) {
+                    signal_hook::flag::register_conditional_default(number, nobody.clone())?;
+                }
+                watchers.insert(Watchers { count: 0, nobody })
+            }
+        };
+        let has_come = Arc::new(AtomicBool::new(false));
+        let registered = signal_hook::flag::register(number, has_come.clone());
+        if registered.is_ok() {
+            watchers.count += 1;
         }
+        watchers.nobody.store(watchers.count == 0, Relaxed);
+        Ok(Watched { signal, has_come, handler: registered? })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut all = WATCHERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watchers) = &mut all[self.signal.index()] {
+            watchers.count -= 1;
+            watchers.nobody.store(watchers.count == 0, Relaxed);
+        }
+        signal_hook::low_level::unregister(self.handler);
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{self, PAGE, Section, Table, page_after};
+use super::files::{self, Files, cannot};
+use super::format::{self, ALIGNMENT, Section, Table, Trouble, aligned};
 use super::part::Part;
 use super::saved::{Checkpoint, Refused};
 use crate::comm::Comm;
@@ -17,16 +18,30 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host;
 use crate::record::{CHECKPOINT_LATEST, CHECKPOINT_OPEN, CHECKPOINT_SAVE, Call};
 
-const EXTENSION: &str = "phxckpt";
-
 /// The checkpoints of one program, in a folder that the hosts of all ranks share.
 ///
-/// One job at a time uses a folder. A checkpoint is the file `step-000000000250.phxckpt`; the latest two
-/// are kept unless [`keep`](Self::keep) says otherwise.
+/// One job at a time saves into a folder: it has a lock from [`open`](Self::open) on, as long as the
+/// folder lives on rank 0. Any number may read. (A file system without locks, as Lustre without `-o flock`,
+/// does not notice a second job; both then save, and none writes into files of the other.)
+///
+/// A checkpoint is the file `step-000000000250.phxckpt`; the latest two are kept unless
+/// [`keep`](Self::keep) says otherwise.
 pub struct Folder {
     comm: Comm,
-    path: PathBuf,
+    files: Files,
     keep: usize,
+    /// Whether it was opened to save into it.
+    saves: bool,
+    /// Of rank 0, where there are locks.
+    _lock: Option<File>,
+    told: Mutex<Told>,
+}
+
+/// What calls have found out for later ones.
+#[derive(Default)]
+struct Told {
+    refused: BTreeSet<u64>,
+    removal: Option<String>,
 }
 
 /// What rank 0 has to know of each part before it is written.
@@ -38,45 +53,93 @@ struct Described {
 
 /// Where everything will be. Of the sections of a part the offsets are from the start of the file.
 struct Plan {
+    /// Of the file, until it is complete.
+    name: String,
     starts: Vec<u64>,
     table: Table,
     end: u64,
 }
 
 impl Folder {
-    /// Opens a folder, or makes it. Removes what a job left behind that was ended while it saved.
-    /// Collective: all ranks that will save together give the same folder.
+    /// Opens a folder to save into it, or makes it. Removes what a job left behind that was ended while it
+    /// saved. Collective: all ranks that will save together give the same folder.
     ///
     /// # Errors
-    /// On all ranks [`File`](ErrorKind::File) if it is no folder in which rank 0 can write, or one that
-    /// not all ranks see.
+    /// On all ranks [`File`](ErrorKind::File) if it is no folder in which rank 0 can write, one that not all
+    /// ranks see, or one in which another job saves: a job that is about to end has five seconds to do so.
     ///
     /// MPI: `MPI_Bcast`, `MPI_Gatherv`.
     #[track_caller]
     pub fn open(comm: &Comm, path: impl Into<PathBuf>) -> Result<Folder> {
-        let folder = Folder { comm: comm.clone(), path: path.into(), keep: 2 };
+        let files = Files { path: path.into() };
         let call = comm.call(&CHECKPOINT_OPEN, Location::caller());
-        let at_root = (comm.rank() == 0).then(|| folder.prepare().map_err(|it| whose(comm, &it)));
+        let prepare = || -> Result<_, String> {
+            files.make()?;
+            let lock = files.lock()?;
+            files.sweep()?;
+            Ok((files.mark()?, lock))
+        };
+        let (at_root, lock) = match (comm.rank() == 0).then(prepare) {
+            None => (None, None),
+            Some(Ok((mark, lock))) => (Some(Ok(mark)), lock),
+            Some(Err(reason)) => (Some(Err(whose(comm, &reason))), None),
+        };
         let mark: Result<String, String> = comm.bcast_object(at_root, 0)?;
-        let seen = mark.as_ref().map_err(String::clone).and_then(|mark| {
-            fs::metadata(folder.path.join(mark)).map(drop).map_err(|error| {
-                let path = folder.path.display();
-                format!("{path}, which rank 0 has opened, is not there: the hosts must share it ({error})")
-            })
+        let mark = mark.map_err(|detail| Error::new(ErrorKind::File, &call, detail))?;
+        let seen = fs::metadata(files.path.join(&mark)).map(drop).map_err(|error| {
+            let path = files.path.display();
+            format!(
+                "{path}, which rank 0 has opened, is not there: the hosts must share it ({error})"
+            )
         });
-        let outcome = together(comm, seen)?;
-        if let (Ok(mark), 0) = (&mark, comm.rank()) {
-            // A mark that stays is in nobody's way.
-            let _ = fs::remove_file(folder.path.join(mark));
+        let outcome = together(comm, seen.map_err(Trouble::Unreadable))?;
+        if comm.rank() == 0 {
+            // A mark that stays goes when the folder is opened again.
+            let _ = files::remove(&files.path.join(mark));
         }
-        let outcome: Result<(), String> = comm.bcast_object(outcome, 0)?;
-        outcome
-            .map_err(|detail| Error::new(ErrorKind::File, &call, mark.err().unwrap_or(detail)))?;
-        Ok(folder)
+        let outcome: Result<(), Trouble> = comm.bcast_object(outcome, 0)?;
+        outcome.map_err(|trouble| Error::new(ErrorKind::File, &call, trouble.text()))?;
+        Ok(Folder::of(comm, files, true, lock))
+    }
+
+    /// Opens a folder to read from it, also while a job saves into it. Nothing in it changes. Collective.
+    ///
+    /// # Errors
+    /// On all ranks [`File`](ErrorKind::File) if rank 0 cannot read it.
+    ///
+    /// MPI: `MPI_Bcast`.
+    ///
+    /// ```
+    /// use phalanx::checkpoint::{Folder, Part};
+    /// # let path = std::env::temp_dir().join(format!("phalanx-read-{}", std::process::id()));
+    /// # let doc = path.clone();
+    /// # phalanx::run(move |world| -> phalanx::Result<()> {
+    /// let folder = Folder::open(&world, &path)?;
+    /// folder.save(1, Part::new().slice("cells", &[0.5; 10]))?;
+    /// let reader = Folder::open_to_read(&world, &path)?;
+    /// assert_eq!(reader.latest()?.map(|saved| saved.step()), Some(1));
+    /// assert!(reader.save(2, &Part::new()).is_err());
+    /// # world.barrier()
+    /// # });
+    /// # let _ = std::fs::remove_dir_all(doc);
+    /// ```
+    #[track_caller]
+    pub fn open_to_read(comm: &Comm, path: impl Into<PathBuf>) -> Result<Folder> {
+        let files = Files { path: path.into() };
+        let call = comm.call(&CHECKPOINT_OPEN, Location::caller());
+        let at_root = (comm.rank() == 0)
+            .then(|| files.steps().map(drop).map_err(|reason| whose(comm, &reason)));
+        let outcome: Result<(), String> = comm.bcast_object(at_root, 0)?;
+        outcome.map_err(|detail| Error::new(ErrorKind::File, &call, detail))?;
+        Ok(Folder::of(comm, files, false, None))
+    }
+
+    fn of(comm: &Comm, files: Files, saves: bool, lock: Option<File>) -> Folder {
+        Folder { comm: comm.clone(), files, keep: 2, saves, _lock: lock, told: Mutex::default() }
     }
 
     /// How many checkpoints are kept when a new one is saved: at least 1. Damaged ones do not protect
-    /// anybody: two are a minimum for most.
+    /// anybody: two are a minimum for most. One that [`latest`](Self::latest) has refused does not count.
     pub fn keep(mut self, checkpoints: usize) -> Folder {
         self.keep = checkpoints.max(1);
         self
@@ -84,7 +147,17 @@ impl Folder {
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.files.path
+    }
+
+    /// Why the last [`save`](Self::save) could not remove an earlier checkpoint, if so. It has saved
+    /// all the same; the next one tries again.
+    pub fn removal_error(&self) -> Option<String> {
+        self.told().removal.clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Saves a checkpoint after a step. All ranks write at the same time, into a file that gets its name
@@ -98,7 +171,9 @@ impl Folder {
     /// The same on all ranks, and the earlier checkpoints are still there:
     /// [`Mismatch`](ErrorKind::Mismatch) if not all ranks are at the same step,
     /// [`InvalidLength`](ErrorKind::InvalidLength) if a part has two sections of a name,
-    /// [`File`](ErrorKind::File) if a rank cannot write (which one, where, and what the system says).
+    /// [`File`](ErrorKind::File) if a rank cannot write (which one, where, and what the system says),
+    /// [`State`](ErrorKind::State) if the folder was opened to read. That an earlier one cannot be removed is
+    /// none: [`removal_error`](Self::removal_error) tells.
     ///
     /// MPI: `MPI_Gatherv`, `MPI_Scatterv`, `MPI_Bcast`; the files are the system's.
     ///
@@ -122,31 +197,41 @@ impl Folder {
     pub fn save(&self, step: u64, part: &Part<'_>) -> Result<()> {
         let comm = &self.comm;
         let call = comm.call(&CHECKPOINT_SAVE, Location::caller());
+        if !self.saves {
+            let detail = format!("{} was opened to read", self.path().display());
+            return Err(Error::new(ErrorKind::State, &call, detail));
+        }
         let described = Described { step, sections: part.sections() };
         let plan = comm.gather_object(&described, 0)?.map(|all| self.plan(all));
-        let starts: Option<Vec<Answer<u64>>> = plan.as_ref().map(|plan| match plan {
-            Ok(plan) => plan.starts.iter().map(|&start| Ok(start)).collect(),
+        let begun: Option<Vec<Answer<(String, u64)>>> = plan.as_ref().map(|plan| match plan {
+            Ok(plan) => plan.starts.iter().map(|&start| Ok((plan.name.clone(), start))).collect(),
             Err(refusal) => vec![Err(refusal.clone()); comm.size()],
         });
-        let start = comm.scatter_object(starts.as_deref(), 0)?;
-        let start = start.map_err(|(kind, detail)| Error::new(kind.into(), &call, detail))?;
-        let written = self.write(step, start, part).map_err(|error| self.cannot_write(&error));
-        let written = together(comm, written)?;
+        let begun = comm.scatter_object(begun.as_deref(), 0)?;
+        let (name, start) =
+            begun.map_err(|(kind, detail)| Error::new(kind.into(), &call, detail))?;
+        let unfinished = self.path().join(name);
+        let written = write(&unfinished, start, part);
+        let written = together(comm, written.map_err(Trouble::Unreadable))?;
         let outcome = match (written, plan) {
             (Some(written), Some(Ok(plan))) => {
-                let done = written.and_then(|()| {
-                    self.complete(&call, &plan).map_err(|error| whose(comm, &error))
+                let done = written.map_err(Trouble::text).and_then(|()| {
+                    self.complete(&call, &plan, &unfinished).map_err(|error| whose(comm, &error))
                 });
                 if done.is_err() {
                     // The disk may be full: what is of no use goes.
-                    let _ = fs::remove_file(self.unfinished(step));
+                    let _ = files::remove(&unfinished);
                 }
                 Some(done)
             }
             _ => None,
         };
-        let outcome: Result<(), String> = comm.bcast_object(outcome, 0)?;
-        outcome.map_err(|detail| Error::new(ErrorKind::File, &call, detail))
+        let outcome: Result<Option<String>, String> = comm.bcast_object(outcome, 0)?;
+        let removal = outcome.map_err(|detail| Error::new(ErrorKind::File, &call, detail))?;
+        let mut told = self.told();
+        told.refused.remove(&step);
+        told.removal = removal;
+        Ok(())
     }
 
     /// The latest checkpoint that is whole; `None` if there are none. All ranks together read and verify
@@ -154,26 +239,30 @@ impl Folder {
     ///
     /// # Errors
     /// [`Damaged`](ErrorKind::Damaged) if there are checkpoints but none is whole: to begin anew is for
-    /// people to decide. [`File`](ErrorKind::File) if the folder cannot be read.
+    /// people to decide. [`File`](ErrorKind::File) if the folder, or a checkpoint in it that may be whole,
+    /// cannot be read: no permission, no file descriptor left, a format of a newer version. To go back
+    /// to an earlier one for that would lose work.
     ///
     /// MPI: `MPI_Bcast`, `MPI_Gatherv`.
     #[track_caller]
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
         let comm = &self.comm;
         let call = comm.call(&CHECKPOINT_LATEST, Location::caller());
-        let list = (comm.rank() == 0).then(|| {
-            self.list().map_err(|error| whose(comm, &format!("{}: {error}", self.path.display())))
-        });
+        let list =
+            (comm.rank() == 0).then(|| self.files.steps().map_err(|reason| whose(comm, &reason)));
         let steps: Result<BTreeSet<u64>, String> = comm.bcast_object(list, 0)?;
         let steps = steps.map_err(|detail| Error::new(ErrorKind::File, &call, detail))?;
         let mut refused = Vec::new();
         for step in steps.into_iter().rev() {
-            let path = self.file(step);
+            let path = self.files.checkpoint(step);
             match self.look_at(&call, &path)? {
                 Ok((file, table)) => {
                     return Ok(Some(Checkpoint { comm: comm.clone(), path, file, table, refused }));
                 }
-                Err(reason) => refused.push(Refused { path, reason }),
+                Err(reason) => {
+                    self.told().refused.insert(step);
+                    refused.push(Refused { path, reason });
+                }
             }
         }
         if refused.is_empty() {
@@ -189,60 +278,29 @@ impl Folder {
     fn look_at(&self, call: &Call<'_>, path: &Path) -> Result<Result<(File, Table), String>> {
         let comm = &self.comm;
         let table = (comm.rank() == 0).then(|| {
-            let read = || format::read_table(call, &open(path)?);
-            read().map_err(|reason| whose(comm, &reason))
+            let file =
+                files::open(path).map_err(|error| Trouble::of("it cannot be opened", &error));
+            let read = file.and_then(|file| format::read_table(call, &file));
+            read.map_err(|trouble| trouble.map(|reason| whose(comm, &reason)))
         });
-        let table: Result<Table, String> = comm.bcast_object(table, 0)?;
-        let table = match table {
-            Ok(table) => table,
-            Err(reason) => return Ok(Err(reason)),
+        let table: Result<Table, Trouble> = comm.bcast_object(table, 0)?;
+        let whole = match table {
+            Ok(table) => {
+                let mine = self.verify(path, &table);
+                let outcome = together(comm, mine.as_ref().map(drop).map_err(Trouble::clone))?;
+                let outcome: Result<(), Trouble> = comm.bcast_object(outcome, 0)?;
+                outcome.and(mine).map(|file| (file, table))
+            }
+            Err(trouble) => Err(trouble),
         };
-        let mine = self.verify(path, &table);
-        let outcome = together(comm, mine.as_ref().map(drop).map_err(String::clone))?;
-        let outcome: Result<(), String> = comm.bcast_object(outcome, 0)?;
-        Ok(outcome.and(mine).map(|file| (file, table)))
-    }
-
-    fn file(&self, step: u64) -> PathBuf {
-        self.path.join(format!("step-{step:012}.{EXTENSION}"))
-    }
-
-    /// The name of a checkpoint that is being written.
-    fn unfinished(&self, step: u64) -> PathBuf {
-        self.path.join(format!("step-{step:012}.{EXTENSION}.unfinished"))
-    }
-
-    /// The steps of all checkpoints, in their order.
-    fn list(&self) -> io::Result<BTreeSet<u64>> {
-        let mut steps = BTreeSet::new();
-        for entry in fs::read_dir(&self.path)? {
-            let name = entry?.file_name();
-            let step: Option<u64> = name.to_str().and_then(|name| {
-                name.strip_prefix("step-")?.strip_suffix(EXTENSION)?.strip_suffix('.')?.parse().ok()
-            });
-            steps.extend(step);
-        }
-        Ok(steps)
-    }
-
-    /// Makes the folder, removes what was never finished, and leaves a file by which the others see
-    /// that it is the same folder. Gives its name.
-    fn prepare(&self) -> Result<String, String> {
-        let told = |error: io::Error| format!("{}: {error}", self.path.display());
-        fs::create_dir_all(&self.path).map_err(told)?;
-        for entry in fs::read_dir(&self.path).map_err(told)? {
-            let entry = entry.map_err(told)?;
-            let name = entry.file_name();
-            let is_ours = |name: &str| {
-                name.starts_with("step-") && name.ends_with(&format!(".{EXTENSION}.unfinished"))
-            };
-            if name.to_str().is_some_and(is_ours) {
-                fs::remove_file(entry.path()).map_err(told)?;
+        match whole {
+            Ok(whole) => Ok(Ok(whole)),
+            Err(Trouble::Damaged(reason)) => Ok(Err(reason)),
+            Err(Trouble::Unreadable(reason)) => {
+                let detail = format!("{}: {reason}", path.display());
+                Err(Error::new(ErrorKind::File, call, detail))
             }
         }
-        let mark = format!(".shared-{}-{}", host::name(), std::process::id());
-        File::create(self.path.join(&mark)).map_err(told)?;
-        Ok(mark)
     }
 
     /// Decides where each part goes, and makes the file.
@@ -255,8 +313,9 @@ impl Folder {
             );
             return Err((Refusal::Mismatch, detail));
         }
-        let mut plan =
-            Plan { starts: Vec::new(), table: Table { step, parts: Vec::new() }, end: PAGE };
+        let table = Table { step, parts: Vec::new() };
+        let name = self.files.unfinished(step);
+        let mut plan = Plan { name, starts: Vec::new(), table, end: ALIGNMENT };
         for (rank, Described { mut sections, .. }) in all.into_iter().enumerate() {
             let mut names = BTreeSet::new();
             if let Some(twice) = sections.iter().find(|it| !names.insert(it.name.as_str())) {
@@ -271,70 +330,69 @@ impl Folder {
                 section.offset += start;
                 plan.end = section.offset.checked_add(section.length).ok_or_else(too_long)?;
             }
-            plan.end = page_after(plan.end).ok_or_else(too_long)?;
+            plan.end = aligned(plan.end).ok_or_else(too_long)?;
             plan.table.parts.push(sections);
         }
-        let unfinished = self.unfinished(step);
-        File::create(&unfinished)
-            .map_err(|error| (Refusal::File, whose(&self.comm, &self.cannot_write(&error))))?;
+        let unfinished = self.path().join(&plan.name);
+        File::create_new(&unfinished).map_err(|error| {
+            (Refusal::File, whose(&self.comm, &cannot("make", &unfinished, &error)))
+        })?;
         Ok(plan)
     }
 
-    /// Writes this rank's part into the file that rank 0 has made.
-    fn write(&self, step: u64, start: u64, part: &Part<'_>) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.unfinished(step))?;
-        let mut offset = start;
-        for bytes in part.bytes() {
-            file.write_all_at(bytes, offset)?;
-            offset += bytes.len() as u64;
-        }
-        file.sync_all()
-    }
-
-    /// Writes the table and, when that is on the disk, the head; then the file gets its name.
-    fn complete(&self, call: &Call<'_>, plan: &Plan) -> Result<(), String> {
+    /// Writes the table and, when that is on the disk, the head; then the file gets its name. Says why an
+    /// earlier one cannot be removed.
+    fn complete(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        unfinished: &Path,
+    ) -> Result<Option<String>, String> {
         let step = plan.table.step;
-        let unfinished = self.unfinished(step);
         let (table, head) =
             format::encode(call, &plan.table, plan.end).map_err(|error| error.to_string())?;
         let write = || {
-            let file = OpenOptions::new().write(true).open(&unfinished)?;
+            let file = OpenOptions::new().write(true).open(unfinished)?;
             file.write_all_at(&table, plan.end)?;
             file.sync_all()?;
             file.write_all_at(&head, 0)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, self.file(step))?;
-            // The name, too, has to be on the disk.
-            File::open(&self.path)?.sync_all()
+            file.sync_all()
         };
-        write().map_err(|error| self.cannot_write(&error))?;
-        self.remove_old(step).map_err(|error| {
-            let path = self.path.display();
-            format!("step {step} is saved, but an earlier one in {path} cannot be removed: {error}")
-        })
-    }
-
-    fn remove_old(&self, step: u64) -> io::Result<()> {
-        let earlier: Vec<u64> = self.list()?.range(..=step).copied().collect();
-        for &old in earlier.iter().rev().skip(self.keep) {
-            fs::remove_file(self.file(old))?;
-        }
-        Ok(())
+        write().map_err(|error| cannot("write to", unfinished, &error))?;
+        fs::rename(unfinished, self.files.checkpoint(step))
+            .map_err(|error| cannot("rename", unfinished, &error))?;
+        // The name, too, has to be on the disk.
+        files::sync(self.path())?;
+        let mut refused = self.told().refused.clone();
+        refused.remove(&step);
+        Ok(self.files.remove_old(step, self.keep, &refused).err())
     }
 
     /// Reads every byte of this rank's share of the parts.
-    fn verify(&self, path: &Path, table: &Table) -> Result<File, String> {
-        let file = open(path)?;
+    fn verify(&self, path: &Path, table: &Table) -> Result<File, Trouble> {
+        // Rank 0 has seen it: that it is not there is a matter of this host.
+        let file = files::open(path)
+            .map_err(|error| Trouble::Unreadable(format!("it cannot be opened: {error}")))?;
         let mine = table.parts.iter().skip(self.comm.rank()).step_by(self.comm.size());
         for section in mine.flatten() {
             format::verify(&file, section)?;
         }
         Ok(file)
     }
+}
 
-    fn cannot_write(&self, error: &io::Error) -> String {
-        format!("cannot write to {}: {error}", self.path.display())
-    }
+/// Writes this rank's part into the file that rank 0 has made.
+fn write(unfinished: &Path, start: u64, part: &Part<'_>) -> Result<(), String> {
+    let write = || {
+        let file = OpenOptions::new().write(true).open(unfinished)?;
+        let mut offset = start;
+        for bytes in part.bytes() {
+            file.write_all_at(bytes, offset)?;
+            offset += bytes.len() as u64;
+        }
+        file.sync_all()
+    };
+    write().map_err(|error| cannot("write to", unfinished, &error))
 }
 
 /// Why rank 0 begins no file.
@@ -357,26 +415,25 @@ impl From<Refusal> for ErrorKind {
     }
 }
 
-fn open(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|error| format!("cannot be opened: {error}"))
-}
-
 /// `rank 2 on node1: …`.
 fn whose(comm: &Comm, what: &str) -> String {
     format!("rank {} on {}: {what}", comm.rank(), host::name())
 }
 
-/// How it went on all ranks, on rank 0.
+/// How it went on all ranks, on rank 0. What cannot be read anywhere is not known to be damaged.
 #[track_caller]
-fn together(comm: &Comm, mine: Result<(), String>) -> Result<Option<Result<(), String>>> {
+fn together(comm: &Comm, mine: Result<(), Trouble>) -> Result<Option<Result<(), Trouble>>> {
     const SHOWN: usize = 3;
-    let mine = mine.map_err(|reason| whose(comm, &reason));
+    let mine = mine.map_err(|trouble| trouble.map(|reason| whose(comm, &reason)));
     Ok(comm.gather_object(&mine, 0)?.map(|all| {
-        let failed: Vec<String> = all.into_iter().filter_map(Result::err).collect();
-        match failed.len() {
-            0 => Ok(()),
-            1..=SHOWN => Err(failed.join("; ")),
-            more => Err(format!("{}; and {} more", failed[..SHOWN].join("; "), more - SHOWN)),
-        }
+        let failed: Vec<Trouble> = all.into_iter().filter_map(Result::err).collect();
+        let is_damage = failed.iter().all(|it| matches!(it, Trouble::Damaged(_)));
+        let reasons: Vec<String> = failed.into_iter().map(Trouble::text).collect();
+        let reason = match reasons.len() {
+            0 => return Ok(()),
+            1..=SHOWN => reasons.join("; "),
+            more => format!("{}; and {} more", reasons[..SHOWN].join("; "), more - SHOWN),
+        };
+        Err(if is_damage { Trouble::Damaged(reason) } else { Trouble::Unreadable(reason) })
     }))
 }

@@ -1,12 +1,13 @@
 //! What is in a file, and what tells that it is whole.
 //!
 //! ```text
-//! 0     magic, version, parts, step, place and checksum of the table, checksum of these 64 bytes
-//! 4096  sections of rank 0, of rank 1, …, each part on a page of its own
-//! …     the table: each section's name, type, place, length and checksum
+//! 0      magic, version, parts, step, place and checksum of the table, checksum of these 64 bytes
+//! 65536  sections of rank 0, of rank 1, …, each part on pages of its own
+//! …      the table: each section's name, type, place, length and checksum
 //! ```
 //!
-//! Numbers are little-endian. The first 64 bytes are written last.
+//! Numbers are little-endian, elements as the machine has them; the magic tells which order that is. The
+//! first 64 bytes are written last.
 
 use std::fs::File;
 use std::io;
@@ -15,15 +16,21 @@ use std::os::unix::fs::FileExt;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::datatype::try_zeros;
 use crate::error::Error;
 use crate::object::{Bincode, decode, to_bytes};
 use crate::record::Call;
 
-const MAGIC: [u8; 8] = *b"PHXCKPT\n";
+const LITTLE_ENDIAN: [u8; 8] = *b"PHXCKPT\n";
+const BIG_ENDIAN: [u8; 8] = *b"PHXCKPB\n";
+const MAGIC: [u8; 8] = if cfg!(target_endian = "little") { LITTLE_ENDIAN } else { BIG_ENDIAN };
 const VERSION: u32 = 1;
 pub(super) const HEAD: usize = 64;
-/// Parts begin at multiples of this, so that no two ranks write to the same page.
-pub(super) const PAGE: u64 = 4096;
+/// Parts begin at multiples of this, so that no two ranks write to the same page: a client of a network
+/// file system writes whole ones. No machine has larger ones.
+pub(super) const ALIGNMENT: u64 = 64 << 10;
+/// No table is longer: it was sent in one message.
+const LONGEST_TABLE: u64 = i32::MAX as u64;
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
 
@@ -58,9 +65,41 @@ pub(super) fn checksum(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
-/// The next multiple of a page.
-pub(super) fn page_after(offset: u64) -> Option<u64> {
-    offset.checked_next_multiple_of(PAGE)
+/// Where the next part may begin.
+pub(super) fn aligned(offset: u64) -> Option<u64> {
+    offset.checked_next_multiple_of(ALIGNMENT)
+}
+
+/// Why a file is not used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Trouble {
+    /// It is not what was written.
+    Damaged(String),
+    /// It may well be whole.
+    Unreadable(String),
+}
+
+impl Trouble {
+    /// What an error of the system says of a file.
+    pub fn of(what: &str, error: &io::Error) -> Trouble {
+        let reason = format!("{what}: {error}");
+        let is_damage =
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+                || error.raw_os_error() == Some(libc::EIO);
+        if is_damage { Trouble::Damaged(reason) } else { Trouble::Unreadable(reason) }
+    }
+
+    pub fn map(self, change: impl FnOnce(String) -> String) -> Trouble {
+        match self {
+            Trouble::Damaged(reason) => Trouble::Damaged(change(reason)),
+            Trouble::Unreadable(reason) => Trouble::Unreadable(change(reason)),
+        }
+    }
+
+    pub fn text(self) -> String {
+        let (Trouble::Damaged(reason) | Trouble::Unreadable(reason)) = self;
+        reason
+    }
 }
 
 /// The bytes of a table, and the head of its file.
@@ -84,18 +123,25 @@ pub(super) fn encode(
 }
 
 /// Reads the table of a file, or says why it is none.
-pub(super) fn read_table(call: &Call<'_>, file: &File) -> Result<Table, String> {
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
+pub(super) fn read_table(call: &Call<'_>, file: &File) -> Result<Table, Trouble> {
+    let damaged = |reason: &str| Err(Trouble::Damaged(reason.to_owned()));
+    let cannot_read = |error: io::Error| Trouble::of("it cannot be read", &error);
+    let length = file.metadata().map_err(cannot_read)?.len();
     let mut head = [0; HEAD];
     if length < HEAD as u64 {
-        return Err(format!("it ends after {length} bytes, in its head"));
+        return damaged(&format!("it ends after {length} bytes, in its head"));
     }
-    file.read_exact_at(&mut head, 0).map_err(|error| error.to_string())?;
+    file.read_exact_at(&mut head, 0).map_err(cannot_read)?;
     if head == [0; HEAD] {
-        return Err("it was never completed".to_owned());
+        return damaged("it was never completed");
     }
-    if head[..8] != MAGIC {
-        return Err("it is no checkpoint".to_owned());
+    let magic = &head[..8];
+    if magic != MAGIC && (magic == LITTLE_ENDIAN || magic == BIG_ENDIAN) {
+        let reason = "it was written by a machine with another order of bytes";
+        return Err(Trouble::Unreadable(reason.to_owned()));
+    }
+    if magic != MAGIC {
+        return damaged("it is no checkpoint");
     }
     let word = |at: usize| {
         let mut bytes = [0; 8];
@@ -103,51 +149,68 @@ pub(super) fn read_table(call: &Call<'_>, file: &File) -> Result<Table, String> 
         u64::from_le_bytes(bytes)
     };
     if word(56) != checksum(&head[..56]) {
-        return Err("its head is damaged".to_owned());
+        return damaged("its head is damaged");
     }
     let (version, parts) = (word(8) as u32, (word(8) >> 32) as usize);
     if version != VERSION {
-        return Err(format!(
+        return Err(Trouble::Unreadable(format!(
             "it has version {version} of the format, this program reads {VERSION}"
-        ));
+        )));
     }
     let (step, offset, bytes) = (word(16), word(24), word(32));
     if offset.checked_add(bytes) != Some(length) {
-        return Err(format!("it has {length} bytes, not {offset} and a table of {bytes}"));
+        return damaged(&format!("it has {length} bytes, not {offset} and a table of {bytes}"));
     }
-    let mut table = vec![0; bytes as usize];
-    file.read_exact_at(&mut table, offset).map_err(|error| error.to_string())?;
-    if word(40) != checksum(&table) {
-        return Err("its table is damaged".to_owned());
+    if bytes > LONGEST_TABLE {
+        return damaged(&format!("it has a table of {bytes} bytes, and none is so long"));
     }
-    let table: Table = decode::<Bincode, Table>(call, &table)
-        .map_err(|error| format!("its table cannot be read: {}", error.detail()))?;
-    let is_inside = |it: &Section| {
-        it.offset >= HEAD as u64
-            && it.offset.checked_add(it.length).is_some_and(|end| end <= offset)
+    if checksum_of(file, offset, bytes).map_err(cannot_read)? != word(40) {
+        return damaged("its table is damaged");
+    }
+    let Some(mut table) = try_zeros(bytes as usize) else {
+        return Err(Trouble::Unreadable(format!(
+            "there is no memory for a table of {bytes} bytes"
+        )));
+    };
+    file.read_exact_at(&mut table, offset).map_err(cannot_read)?;
+    let table: Table = decode::<Bincode, Table>(call, &table).map_err(|error| {
+        Trouble::Damaged(format!("its table cannot be read: {}", error.detail()))
+    })?;
+    // As they are written: one after another.
+    let mut end = HEAD as u64;
+    let mut is_in_order = |it: &Section| {
+        let begins_after = it.offset >= end;
+        end = it.offset.saturating_add(it.length);
+        begins_after && end <= offset
     };
     if table.step != step
         || table.parts.len() != parts
-        || !table.parts.iter().flatten().all(is_inside)
+        || !table.parts.iter().flatten().all(&mut is_in_order)
     {
-        return Err("its table contradicts its head".to_owned());
+        return damaged("its table contradicts its head");
     }
     Ok(table)
 }
 
 /// Whether the bytes of a section are those that were written.
-pub(super) fn verify(file: &File, section: &Section) -> Result<(), String> {
+pub(super) fn verify(file: &File, section: &Section) -> Result<(), Trouble> {
+    let found = checksum_of(file, section.offset, section.length)
+        .map_err(|error| Trouble::of(&format!("`{}` cannot be read", section.name), &error))?;
+    if found == section.checksum { Ok(()) } else { Err(Trouble::Damaged(damaged(section))) }
+}
+
+/// The checksum of a part of a file, which need not fit into memory.
+fn checksum_of(file: &File, offset: u64, length: u64) -> io::Result<u64> {
     let mut hash = Xxh3::new();
-    let mut chunk = vec![0; CHUNK.min(section.length as usize)];
+    let mut chunk = vec![0; (CHUNK as u64).min(length) as usize];
     let mut done = 0;
-    while done < section.length {
-        let now = (section.length - done).min(CHUNK as u64) as usize;
-        file.read_exact_at(&mut chunk[..now], section.offset + done)
-            .map_err(|error| cannot_read(section, &error))?;
+    while done < length {
+        let now = (length - done).min(CHUNK as u64) as usize;
+        file.read_exact_at(&mut chunk[..now], offset + done)?;
         hash.update(&chunk[..now]);
         done += now as u64;
     }
-    if hash.digest() == section.checksum { Ok(()) } else { Err(damaged(section)) }
+    Ok(hash.digest())
 }
 
 pub(super) fn damaged(section: &Section) -> String {
@@ -197,11 +260,11 @@ mod tests {
     fn whole() -> (Table, Vec<u8>, u64) {
         let bytes: Vec<u8> = (0..100).collect();
         let part = |start: u64| vec![section("a", start, &bytes), section("b", start + 100, &[])];
-        let table = Table { step: 7, parts: vec![part(PAGE), part(2 * PAGE)] };
-        let end = 3 * PAGE;
+        let table = Table { step: 7, parts: vec![part(ALIGNMENT), part(2 * ALIGNMENT)] };
+        let end = 3 * ALIGNMENT;
         let (encoded, head) = encode(&call(), &table, end).expect("it can be encoded");
         let mut file = vec![0; end as usize];
-        for start in [PAGE, 2 * PAGE] {
+        for start in [ALIGNMENT, 2 * ALIGNMENT] {
             file[start as usize..start as usize + 100].copy_from_slice(&bytes);
         }
         file[..HEAD].copy_from_slice(&head);
@@ -235,7 +298,7 @@ mod tests {
     fn no_byte_of_a_section_can_change_unnoticed() {
         let (table, bytes, _) = whole();
         let (_place, file) = Temporary::new("section", &bytes);
-        for at in 2 * PAGE..2 * PAGE + 100 {
+        for at in 2 * ALIGNMENT..2 * ALIGNMENT + 100 {
             file.write_all_at(&[bytes[at as usize] ^ 128], at).expect("a byte");
             assert_eq!(verify(&file, &table.parts[0][0]), Ok(()));
             assert!(verify(&file, &table.parts[1][0]).is_err(), "byte {at}");
@@ -256,17 +319,21 @@ mod tests {
 
     #[test]
     fn sections_that_lie_outside_are_refused_although_all_checksums_fit() {
-        for (offset, length) in [(0, 8), (PAGE, 3 * PAGE), (u64::MAX, 8), (8, u64::MAX)] {
+        for (offset, length) in [(0, 8), (ALIGNMENT, 3 * ALIGNMENT), (u64::MAX, 8), (8, u64::MAX)] {
             let mut bad = section("a", offset, &[]);
             bad.length = length;
             let table = Table { step: 1, parts: vec![vec![bad]] };
-            let (encoded, head) = encode(&call(), &table, 2 * PAGE).expect("it can be encoded");
-            let mut bytes = vec![0; 2 * PAGE as usize];
+            let (encoded, head) =
+                encode(&call(), &table, 2 * ALIGNMENT).expect("it can be encoded");
+            let mut bytes = vec![0; 2 * ALIGNMENT as usize];
             bytes[..HEAD].copy_from_slice(&head);
             bytes.extend(encoded);
             let (_place, file) = Temporary::new("outside", &bytes);
             let refused = read_table(&call(), &file).expect_err("it lies outside");
-            assert!(refused.contains("contradicts"), "{refused}");
+            assert!(
+                matches!(&refused, Trouble::Damaged(it) if it.contains("contradicts")),
+                "{refused:?}"
+            );
         }
     }
 }

@@ -31,6 +31,7 @@
 //!
 //! With [`signal`](crate::signal) a program writes one when its batch system warns it, and ends.
 
+mod files;
 mod folder;
 mod format;
 mod part;

@@ -42,6 +42,9 @@ impl<'a> Part<'a> {
     }
 
     /// Adds a slice. Of each name there may be one section.
+    ///
+    /// Elements are told apart by the name of their type and its size: a struct whose fields change
+    /// places has to get another name, or what was saved before is read wrongly.
     pub fn slice<T: Element>(&mut self, name: &str, elements: &'a [T]) -> &mut Self {
         let type_name = std::any::type_name::<T>().to_owned();
         let (size, len) = (size_of::<T>() as u64, elements.len() as u64);

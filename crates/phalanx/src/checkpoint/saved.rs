@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::format::{self, Content, Section, Table};
 use crate::comm::Comm;
-use crate::datatype::{Element, as_bytes_mut, zeros};
+use crate::datatype::{Element, as_bytes_mut, try_zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Bincode, decode};
 use crate::record::{CHECKPOINT_READ, Call};
@@ -117,14 +117,15 @@ impl SavedPart<'_> {
     /// Reads a slice.
     ///
     /// # Errors
-    /// [`File`](ErrorKind::File) if there is no section with the name, or it cannot be read;
+    /// [`File`](ErrorKind::File) if there is no section with the name, it cannot be read, or there is no
+    /// memory for it;
     /// [`TypeMismatch`](ErrorKind::TypeMismatch); [`Damaged`](ErrorKind::Damaged) if the file has changed
     /// since it was verified.
     #[track_caller]
     pub fn slice<T: Element>(&self, name: &str) -> Result<Vec<T>> {
         let call = self.of.call(Location::caller());
         let (section, len) = self.elements::<T>(&call, name)?;
-        let mut elements = zeros(len);
+        let mut elements = self.memory(&call, name, len)?;
         self.read(&call, section, as_bytes_mut(&mut elements))?;
         Ok(elements)
     }
@@ -157,7 +158,7 @@ impl SavedPart<'_> {
             let detail = self.about(name, &format!("is a slice of {type_name}, no object"));
             return Err(Error::new(ErrorKind::TypeMismatch, &call, detail));
         }
-        let mut bytes = vec![0; section.length as usize];
+        let mut bytes = self.memory(&call, name, section.length as usize)?;
         self.read(&call, section, &mut bytes)?;
         decode::<Bincode, T>(&call, &bytes)
     }
@@ -186,6 +187,14 @@ impl SavedPart<'_> {
         };
         let detail = self.about(name, &format!("{what}, and {wanted} was asked for"));
         Err(Error::new(ErrorKind::TypeMismatch, call, detail))
+    }
+
+    /// A file may hold more than this machine has memory for.
+    fn memory<T: Element>(&self, call: &Call<'_>, name: &str, len: usize) -> Result<Vec<T>> {
+        try_zeros(len).ok_or_else(|| {
+            let what = format!("has {len} elements, for which there is no memory");
+            Error::new(ErrorKind::File, call, self.about(name, &what))
+        })
     }
 
     fn read(&self, call: &Call<'_>, section: &Section, bytes: &mut [u8]) -> Result<()> {

@@ -117,22 +117,25 @@ fn zero<T: Element>() -> T {
 }
 
 /// `len` zeros. Large ones come as untouched pages of the operating system.
+///
+/// # Panics
+/// If there is no memory for them.
 pub(crate) fn zeros<T: Element>(len: usize) -> Vec<T> {
+    let name = std::any::type_name::<T>();
+    try_zeros(len).unwrap_or_else(|| panic!("there is no memory for {len} elements of type {name}"))
+}
+
+/// [`zeros`], or `None` if there is no memory for them.
+pub(crate) fn try_zeros<T: Element>(len: usize) -> Option<Vec<T>> {
     if len == 0 || size_of::<T>() == 0 {
-        return vec![zero(); len];
+        return Some(vec![zero(); len]);
     }
-    let Ok(layout) = std::alloc::Layout::array::<T>(len) else {
-        // The allocator's own way to say that no machine has so much memory.
-        return Vec::with_capacity(usize::MAX);
-    };
+    let layout = std::alloc::Layout::array::<T>(len).ok()?;
     // SAFETY: the layout has a size; zero bytes are valid elements; the vector takes over an
     // allocation of the global allocator with the layout that it frees.
     unsafe {
         let memory = std::alloc::alloc_zeroed(layout);
-        if memory.is_null() {
-            std::alloc::handle_alloc_error(layout);
-        }
-        Vec::from_raw_parts(memory.cast(), len, len)
+        (!memory.is_null()).then(|| Vec::from_raw_parts(memory.cast(), len, len))
     }
 }
 

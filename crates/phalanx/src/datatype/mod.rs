@@ -6,7 +6,7 @@ mod element;
 mod strided;
 
 pub use buffer::{Buffer, BufferMut, Payload, PayloadMut};
-pub(crate) use buffer::{as_bytes, as_bytes_mut, view_of, view_of_mut, zeros};
+pub(crate) use buffer::{as_bytes, as_bytes_mut, try_zeros, view_of, view_of_mut, zeros};
 pub(crate) use element::whole_element;
 pub use element::{Element, SingleElement};
 pub use strided::{Strided, StridedMut};

@@ -69,15 +69,27 @@ impl Saving {
         if step > steps {
             return Ok(Err(format!("{path} is of step {step}, after the last one, {steps}")));
         }
-        for rank in 0..saved.parts() {
-            let part = saved.part(rank)?;
-            let place: Place = part.object("place")?;
+        let place = |rank: usize| saved.part(rank)?.object::<Place>("place");
+        let places = (0..saved.parts()).map(place).collect::<phalanx::Result<Vec<Place>>>()?;
+        let cells_of = |place: &Place| {
+            let is_inside = |first: usize, length: usize| {
+                first.checked_add(length).is_some_and(|end| end as u64 <= size)
+            };
+            let inside =
+                is_inside(place.first[0], place.rows) && is_inside(place.first[1], place.columns);
+            inside.then_some(place.rows as u64 * place.columns as u64)
+        };
+        if places.iter().map(cells_of).sum::<Option<u64>>() != Some(size * size) {
+            return Ok(Err(format!("{path} has blocks that do not make up a plate")));
+        }
+        for (rank, place) in places.iter().enumerate() {
             let rows = common([first[0], block.rows], [place.first[0], place.rows]);
             let columns = common([first[1], block.columns], [place.first[1], place.columns]);
             if rows.is_empty() || columns.is_empty() {
                 continue;
             }
-            let cells: Vec<f64> = part.slice("cells")?;
+            let mut cells = vec![0.0; place.rows * place.columns];
+            saved.part(rank)?.read_into("cells", &mut cells)?;
             for row in rows {
                 let theirs = (row - place.first[0]) * place.columns;
                 let mine = (row - first[0] + 1) * (block.columns + 2) + 1;
