@@ -16,7 +16,9 @@
 #$ -S /bin/bash
 set -euo pipefail
 
+# Modules to load, and how often the job may start.
 modules=()
+max_runs=100
 
 if [[ $# -eq 0 ]]; then
     set -- target/release/pi
@@ -27,7 +29,10 @@ if [[ ${#modules[@]} -gt 0 ]]; then
     module load "${modules[@]}"
 fi
 
-echo "== job $JOB_ID on $(cut -d ' ' -f 1 "$PE_HOSTFILE" | paste -sd ' '), $NSLOTS ranks, $(date -Is)"
+runs=.runs-$JOB_ID
+run_number=$(($(cat "$runs" 2>/dev/null || echo 0) + 1))
+echo "$run_number" >"$runs"
+echo "== job $JOB_ID, run $run_number, on $(cut -d ' ' -f 1 "$PE_HOSTFILE" | paste -sd ' '), $NSLOTS ranks, $(date -Is)"
 echo "== $*"
 env | LC_ALL=C sort | grep -E '^(JOB_|PE_|NSLOTS|QUEUE|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
@@ -36,24 +41,41 @@ if mpiexec --version 2>&1 | grep -qi hydra; then
     label=(-prepend-rank)
 fi
 
+job=""
+# shellcheck disable=SC2317 # traps call it
+pass_on() {
+    if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
+}
+
+# Runs a command whose exit code comes through a pipe: where a signal and the end of the command come together,
+# bash's `wait` may tell the code of the signal.
+supervise() {
+    local code=""
+    exec 4>&1 3< <(
+        trap '' USR1 USR2 TERM
+        (trap - TERM && exec "$@" >&4 4>&-) &
+        echo $!
+        wait $! && echo 0 || echo $?
+    )
+    read -r job <&3
+    until [[ -n $code ]]; do
+        # A signal ends the reading, not the command.
+        read -r code <&3 || (($? > 128)) || code=1
+    done
+    return "$code"
+}
+
 # Grid Engine sends SIGUSR1 or, with -notify, SIGUSR2 to every process of the job, which ends those that do not
 # catch it. mpiexec catches both, and sends them on to ranks, of which most know at most SIGUSR1.
-(
-    trap '' USR1 USR2
-    # shellcheck disable=SC2016 # for the inner shell
-    exec mpiexec "${label[@]}" -n "$NSLOTS" bash -c 'trap "" USR1 USR2; exec "$@"' rank "$@"
-) &
-job=$!
-trap 'echo "== warned, $(date -Is)"; kill -USR1 "$job" 2>/dev/null || true' USR1 USR2
+rank='trap "" USR1 USR2; exec "$@"'
+trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1 USR2
 code=0
-while :; do
-    wait "$job" && code=0 || code=$?
-    # A signal ends the waiting, not the job.
-    kill -0 "$job" 2>/dev/null || break
-done
+supervise mpiexec "${label[@]}" -n "$NSLOTS" bash -c "$rank" rank "$@" || code=$?
+
 echo "== ended with exit code $code, $(date -Is)"
-if [[ $code -eq 85 ]]; then
+if [[ $code -eq 85 && $run_number -lt $max_runs ]]; then
     # For Grid Engine this means: again.
-    code=99
+    exit 99
 fi
+rm -f "$runs"
 exit "$code"

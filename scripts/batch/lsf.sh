@@ -14,16 +14,23 @@
 #BSUB -o %J.out
 set -euo pipefail
 
+# Modules to load, and how often the job may start.
 modules=()
+max_runs=100
 
-read -r -a command <<<"${PROGRAM:-target/release/pi}"
+# Quotes in it are those of a shell.
+command=()
+eval "command=(${PROGRAM:-target/release/pi})"
 
 if [[ ${#modules[@]} -gt 0 ]]; then
     module purge
     module load "${modules[@]}"
 fi
 
-echo "== job $LSB_JOBID on ${LSB_MCPU_HOSTS:-?}, $(date -Is)"
+runs=.runs-$LSB_JOBID
+run_number=$(($(cat "$runs" 2>/dev/null || echo 0) + 1))
+echo "$run_number" >"$runs"
+echo "== job $LSB_JOBID, run $run_number, on ${LSB_MCPU_HOSTS:-?}, $(date -Is)"
 echo "== ${command[*]}"
 env | LC_ALL=C sort | grep -E '^(LSB_|LSF_|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
@@ -32,15 +39,43 @@ if mpiexec --version 2>&1 | grep -qi hydra; then
     label=(-prepend-rank)
 fi
 
-mpiexec "${label[@]}" -n "$LSB_DJOB_NUMPROC" "${command[@]}" &
-job=$!
-trap 'echo "== warned, $(date -Is)"; kill -USR1 "$job" 2>/dev/null || true' USR1
+job=""
+# shellcheck disable=SC2317 # traps call it
+pass_on() {
+    if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
+}
+
+# Runs a command whose exit code comes through a pipe: where a signal and the end of the command come together,
+# bash's `wait` may tell the code of the signal.
+supervise() {
+    local code=""
+    exec 4>&1 3< <(
+        trap '' USR1 USR2 TERM
+        (trap - TERM && exec "$@" >&4 4>&-) &
+        echo $!
+        wait $! && echo 0 || echo $?
+    )
+    read -r job <&3
+    until [[ -n $code ]]; do
+        # A signal ends the reading, not the command.
+        read -r code <&3 || (($? > 128)) || code=1
+    done
+    return "$code"
+}
+
+# Ranks that do not know the warning go on.
+rank='trap "" USR1; exec "$@"'
+trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
 code=0
-while :; do
-    wait "$job" && code=0 || code=$?
-    # A signal ends the waiting, not the job.
-    kill -0 "$job" 2>/dev/null || break
-done
-echo "== ended with exit code $code, $(date -Is)"
+supervise mpiexec "${label[@]}" -n "$LSB_DJOB_NUMPROC" bash -c "$rank" rank "${command[@]}" || code=$?
+
 # LSF queues the job again if this is 85.
+if [[ $code -eq 85 && $run_number -ge $max_runs ]]; then
+    echo "== stopped with a checkpoint in run $run_number, the last one"
+    code=1
+fi
+if [[ $code -ne 85 ]]; then
+    rm -f "$runs"
+fi
+echo "== ended with exit code $code, $(date -Is)"
 exit "$code"

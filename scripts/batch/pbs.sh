@@ -11,13 +11,16 @@
 #PBS -k oed
 set -euo pipefail
 
-# Modules to load, and how many seconds before the limit the warning comes.
+# Modules to load, how often the job may start, and how many seconds before the limit the warning comes.
 modules=()
+max_runs=100
 walltime=600
 warn_before=120
 
 cd "$PBS_O_WORKDIR"
-read -r -a command <<<"${PROGRAM:-target/release/pi}"
+# Quotes in it are those of a shell.
+command=()
+eval "command=(${PROGRAM:-target/release/pi})"
 
 if [[ ${#modules[@]} -gt 0 ]]; then
     module purge
@@ -25,7 +28,8 @@ if [[ ${#modules[@]} -gt 0 ]]; then
 fi
 
 ranks=$(wc -l <"$PBS_NODEFILE")
-echo "== job $PBS_JOBID on $(sort -u "$PBS_NODEFILE" | paste -sd ' '), $ranks ranks, $(date -Is)"
+run_number=${PHALANX_RUN:-1}
+echo "== job $PBS_JOBID, run $run_number, on $(sort -u "$PBS_NODEFILE" | paste -sd ' '), $ranks ranks, $(date -Is)"
 echo "== ${command[*]}"
 env | LC_ALL=C sort | grep -E '^(PBS_|NCPUS|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
@@ -35,20 +39,70 @@ if mpiexec --version 2>&1 | grep -qi hydra; then
     label=(-prepend-rank)
 fi
 
-mpiexec "${label[@]}" -n "$ranks" "${command[@]}" &
-job=$!
-{
-    sleep $((walltime - warn_before))
-    echo "== warned, $(date -Is)"
-    kill -USR1 "$job"
-} &
-watch=$!
-wait "$job" && code=0 || code=$?
-kill "$watch" 2>/dev/null || true
+job=""
+# shellcheck disable=SC2317 # traps call it
+pass_on() {
+    if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
+}
 
-if [[ $code -eq 85 ]]; then
+# Runs a command whose exit code comes through a pipe: where a signal and the end of the command come together,
+# bash's `wait` may tell the code of the signal.
+supervise() {
+    local code=""
+    exec 4>&1 3< <(
+        trap '' USR1 USR2 TERM
+        (trap - TERM && exec "$@" >&4 4>&-) &
+        echo $!
+        wait $! && echo 0 || echo $?
+    )
+    read -r job <&3
+    until [[ -n $code ]]; do
+        # A signal ends the reading, not the command.
+        read -r code <&3 || (($? > 128)) || code=1
+    done
+    return "$code"
+}
+
+# What PBS says of this job: its lines are broken, and go on after a tab.
+about=$(qstat -f "$PBS_JOBID" | sed -e ':all' -e 'N' -e '$!b all' -e 's/\n\t//g')
+value_of() {
+    sed -n "s/^ *$1 = //p" <<<"$about"
+}
+limit=$(value_of Resource_List.walltime)
+if [[ $limit =~ ^([0-9]+):([0-9]+):([0-9]+)$ ]]; then
+    walltime=$((10#${BASH_REMATCH[1]} * 3600 + 10#${BASH_REMATCH[2]} * 60 + 10#${BASH_REMATCH[3]}))
+fi
+
+# Ranks that do not know the warning go on.
+rank='trap "" USR1; exec "$@"'
+trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
+watch=""
+if ((walltime > warn_before)); then
+    {
+        sleep $((walltime - warn_before)) >/dev/null 2>&1 &
+        trap 'kill $!; exit' TERM
+        wait $! && kill -USR1 $$
+    } &
+    watch=$!
+else
+    echo "== no warning: the limit is $walltime s, and it would come $warn_before s before"
+fi
+code=0
+supervise mpiexec "${label[@]}" -n "$ranks" bash -c "$rank" rank "${command[@]}" || code=$?
+if [[ -n $watch ]]; then
+    kill "$watch" 2>/dev/null || true
+fi
+
+if [[ $code -eq 85 && $run_number -lt $max_runs ]]; then
     echo "== stopped with a checkpoint: queued again, $(date -Is)"
-    qsub -v "PROGRAM=${command[*]}" "$0" || exit "$code"
+    # What was asked for on the command line counts for the next run, too.
+    options=(-N "$PBS_JOBNAME" -l "walltime=${limit:-$walltime}")
+    if [[ -n $(value_of Resource_List.select) ]]; then options+=(-l "select=$(value_of Resource_List.select)"); fi
+    if [[ -n $(value_of Account_Name) ]]; then options+=(-A "$(value_of Account_Name)"); fi
+    if [[ -n ${PBS_O_QUEUE:-} ]]; then options+=(-q "$PBS_O_QUEUE"); fi
+    # The values are taken from here, commas and all.
+    export PROGRAM=${PROGRAM:-} PHALANX_RUN=$((run_number + 1))
+    qsub "${options[@]}" -v PROGRAM,PHALANX_RUN "$0" || exit "$code"
     exit 0
 fi
 echo "== ended with exit code $code, $(date -Is)"

@@ -17,8 +17,9 @@
 ##SBATCH --account=NAME
 set -euo pipefail
 
-# Modules to load, and how Slurm starts ranks of their MPI (srun --mpi=list): pmix for Open MPI, pmi2 for MPICH.
+# Modules to load, how often the job may start, and how Slurm starts ranks of their MPI (srun --mpi=list): pmix for Open MPI, pmi2 for MPICH.
 modules=()
+max_runs=100
 mpi=${PHALANX_SRUN_MPI:-pmix}
 
 if [[ $# -eq 0 ]]; then
@@ -33,47 +34,67 @@ fi
 # Steps do not inherit this from the job.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
-echo "== job $SLURM_JOB_ID, run $((${SLURM_RESTART_COUNT:-0} + 1)), on ${SLURM_JOB_NODELIST:-?}, $(date -Is)"
+run_number=$((${SLURM_RESTART_COUNT:-0} + 1))
+echo "== job $SLURM_JOB_ID, run $run_number, on ${SLURM_JOB_NODELIST:-?}, $(date -Is)"
 echo "== $*"
 env | LC_ALL=C sort | grep -E '^(SLURM_(JOB|NTASKS|NNODES|CPUS|MEM)|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
+job=""
+# shellcheck disable=SC2317 # traps call it
+pass_on() {
+    if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
+}
+
+# Runs a command whose exit code comes through a pipe: where a signal and the end of the command come together,
+# bash's `wait` may tell the code of the signal.
+supervise() {
+    local code=""
+    exec 4>&1 3< <(
+        trap '' USR1 USR2 TERM
+        (trap - TERM && exec "$@" >&4 4>&-) &
+        echo $!
+        wait $! && echo 0 || echo $?
+    )
+    read -r job <&3
+    until [[ -n $code ]]; do
+        # A signal ends the reading, not the command.
+        read -r code <&3 || (($? > 128)) || code=1
+    done
+    return "$code"
+}
+
 # A rank that leaves with 85 has done what it was told to: for Slurm that is no bad exit.
 again=$PWD/.again-$SLURM_JOB_ID
-export again
 # shellcheck disable=SC2317 # srun calls it
 run_rank() {
-    local child code=0
-    "$@" &
-    child=$!
-    # Whoever hears the warning, the program has to.
-    trap 'kill -USR1 "$child" 2>/dev/null' USR1
-    while :; do
-        wait "$child" && code=0 || code=$?
-        kill -0 "$child" 2>/dev/null || break
-    done
-    if [[ $code -eq 85 ]]; then
-        : >"$again"
+    local code=0
+    # Slurm tells this shell alone, or all processes of the rank: whoever hears it, the program has to.
+    trap 'pass_on USR1' USR1
+    trap 'pass_on TERM' TERM
+    supervise "$@" || code=$?
+    if [[ $code -eq 85 ]] && : >"$again"; then
         return 0
     fi
     return "$code"
 }
-export -f run_rank
+export -f pass_on supervise run_rank
+export again
 
 rm -f "$again"
-srun --mpi="$mpi" --kill-on-bad-exit=1 --label bash -c 'run_rank "$@"' rank "$@" &
-step=$!
-trap 'echo "== warned, $(date -Is)"; kill -USR1 "$step" 2>/dev/null || true' USR1
+trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
+# Slurm tells the ranks itself.
+trap 'echo "== told to end, $(date -Is)"' TERM
 code=0
-while :; do
-    wait "$step" && code=0 || code=$?
-    # A signal ends the waiting, not the step.
-    kill -0 "$step" 2>/dev/null || break
-done
+supervise srun --mpi="$mpi" --export=ALL --kill-on-bad-exit=1 --label bash -c 'run_rank "$@"' rank "$@" || code=$?
 
-if [[ $code -eq 0 && -e $again ]]; then
+if [[ $code -eq 85 || ($code -eq 0 && -e $again) ]]; then
     rm -f "$again"
+    if [[ $run_number -ge $max_runs ]]; then
+        echo "== stopped with a checkpoint in run $run_number, the last one, $(date -Is)"
+        exit 85
+    fi
     echo "== stopped with a checkpoint: queued again, $(date -Is)"
-    scontrol requeue "$SLURM_JOB_ID"
+    scontrol requeue "$SLURM_JOB_ID" || exit 85
     # Slurm ends this script now.
     sleep 60
 fi

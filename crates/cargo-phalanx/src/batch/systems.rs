@@ -11,6 +11,8 @@ use crate::values::Mpi;
 
 /// The lines with which the templates choose a program.
 const CHOICE: [&str; 2] = ["if [[ $# -eq 0 ]]; then", "fi"];
+const QUOTED: [&str; 2] =
+    ["# Quotes in it are those", "eval \"command=(${PROGRAM:-target/release/pi})\""];
 
 pub fn write(scheduler: Scheduler, job: &Arguments) -> Result<String> {
     let template = match scheduler {
@@ -31,7 +33,7 @@ pub fn write(scheduler: Scheduler, job: &Arguments) -> Result<String> {
     let words = shlex::try_join(job.command.iter().map(String::as_str))?;
     match scheduler {
         Scheduler::Pbs | Scheduler::Lsf => {
-            script.set("read -r -a command ", format!("command=({words})"))?;
+            script.set_all(QUOTED[0], QUOTED[1], format!("command=({words})"))?;
         }
         _ => script.set_all(CHOICE[0], CHOICE[1], format!("set -- {words}"))?,
     }
