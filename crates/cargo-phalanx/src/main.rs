@@ -6,6 +6,7 @@ mod cli;
 mod doctor;
 mod documents;
 mod new;
+mod print;
 mod project;
 mod run;
 mod setup;
@@ -17,7 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What cargo itself leaves with when it cannot do what was asked.
-const FAILURE: u8 = 101;
+pub const FAILURE: u8 = 101;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
@@ -27,8 +28,9 @@ fn main() -> ExitCode {
     }
     match cli::Cli::read(arguments).command.execute() {
         Ok(code) => code,
+        Err(error) if print::is_reader_gone(&error) => ExitCode::from(print::READER_GONE),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::note(format!("error: {error:#}"));
             ExitCode::from(FAILURE)
         }
     }

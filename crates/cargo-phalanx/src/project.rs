@@ -168,9 +168,12 @@ impl Selection {
             _ => target.kind.contains(&TargetKind::Bin),
         };
         let mut found: BTreeMap<&str, (&Package, &Target)> = BTreeMap::new();
+        let mut twice: BTreeMap<&str, &Package> = BTreeMap::new();
         for package in &packages {
             for target in package.targets.iter().filter(is_of_kind) {
-                found.insert(&target.name, (package, target));
+                if let Some((other, _)) = found.insert(&target.name, (package, target)) {
+                    twice.insert(&target.name, other);
+                }
             }
         }
         let names = || found.keys().copied().collect::<Vec<_>>().join(", ");
@@ -185,6 +188,13 @@ impl Selection {
             None if found.is_empty() => bail!("there is no program here: name one with --example"),
             None => bail!("which program? Say --bin with one of: {}", names()),
         };
+        if let Some(other) = twice.get(target.name.as_str()) {
+            let (one, two) = (&other.name, &package.name);
+            bail!(
+                "there is a {kind} `{}` in `{one}` and in `{two}`: say which with -p",
+                target.name
+            );
+        }
         Ok(Chosen { package: package.name.to_string(), kind, name: target.name.clone() })
     }
 }
@@ -196,11 +206,30 @@ pub fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// The folder of the project that encloses this one, or this one itself.
-pub fn root_or_here(build: &Build) -> Result<PathBuf> {
-    match build.metadata() {
-        Ok(metadata) => Ok(metadata.workspace_root.into_std_path_buf()),
-        Err(_) => Ok(std::env::current_dir()?),
+/// Where a project is, and where it is built.
+pub struct Place {
+    pub root: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Place {
+    /// The project that encloses this folder, or this folder itself.
+    pub fn find(build: &Build) -> Result<Place> {
+        match build.metadata() {
+            Ok(metadata) => Ok(Place::of(&metadata)),
+            Err(_) => {
+                let root = std::env::current_dir()?;
+                Ok(Place { target: root.join("target"), root })
+            }
+        }
+    }
+
+    /// As cargo says it: its settings may put the target folder anywhere.
+    pub fn of(metadata: &Metadata) -> Place {
+        Place {
+            root: metadata.workspace_root.clone().into_std_path_buf(),
+            target: metadata.target_directory.clone().into_std_path_buf(),
+        }
     }
 }
 

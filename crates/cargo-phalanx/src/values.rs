@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use phalanx_launch::MOST_RANKS;
 
 /// A family of MPI libraries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,47 +25,60 @@ impl Mpi {
     }
 }
 
-/// Reads `90`, `90s`, `5m`, `1h30m`, `2d` or `01:30:00`.
+/// Reads `90`, `90s`, `0.5s`, `500ms`, `5m`, `1h30m`, `2d`, `01:30:00` or `1-00:00:00`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no time: write 90s, 5m, 1h30m, 2d or 01:30:00");
-    let seconds = if text.contains(':') {
-        let mut seconds: u64 = 0;
-        for part in text.split(':') {
-            let part: u64 = part.parse().map_err(|_| wrong())?;
-            seconds =
-                seconds.checked_mul(60).and_then(|s| s.checked_add(part)).ok_or_else(wrong)?;
+    let seconds = if text.contains(':') { clock(text) } else { with_units(text) };
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("`{text}` is no time: write 90s, 0.5s, 5m, 1h30m, 2d or 01:30:00"))
+}
+
+/// A time in whole seconds, as batch systems count.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.subsec_nanos() != 0 {
+        return Err(format!("`{text}`: batch systems count in seconds"));
+    }
+    Ok(time)
+}
+
+/// `[[days-]hours:]minutes:seconds`.
+fn clock(text: &str) -> Option<f64> {
+    let (days, rest) = text.split_once('-').unwrap_or(("0", text));
+    let number =
+        |text: &str| text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok())?;
+    let parts = rest.split(':').map(number).collect::<Option<Vec<u32>>>()?;
+    let in_range = parts.len() <= 3 && parts.iter().skip(1).all(|part| *part < 60);
+    let seconds = parts.iter().fold(0.0, |seconds, part| seconds * 60.0 + f64::from(*part));
+    in_range.then_some(seconds + f64::from(number(days)?) * 86400.0)
+}
+
+/// Numbers with units, each unit smaller than the one before.
+fn with_units(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 5] =
+        [("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
+    let (mut total, mut last, mut rest) = (0.0, f64::INFINITY, text);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let unit = if unit.is_empty() && after.is_empty() { "s" } else { unit };
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        if *factor >= last {
+            return None;
         }
-        seconds
-    } else {
-        let mut total: u64 = 0;
-        let mut rest = text;
-        while !rest.is_empty() {
-            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-            let (number, unit) = rest.split_at(end);
-            let number: u64 = number.parse().map_err(|_| wrong())?;
-            let (factor, after) = match unit.chars().next() {
-                None => (1, ""),
-                Some('s') => (1, &unit[1..]),
-                Some('m') => (60, &unit[1..]),
-                Some('h') => (3600, &unit[1..]),
-                Some('d') => (86400, &unit[1..]),
-                Some(_) => return Err(wrong()),
-            };
-            let part = number.checked_mul(factor).ok_or_else(wrong)?;
-            total = total.checked_add(part).ok_or_else(wrong)?;
-            rest = after;
-        }
-        total
-    };
-    if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+        total += number.parse::<f64>().ok()? * factor;
+        (last, rest) = (*factor, after);
+    }
+    Some(total)
 }
 
 /// A number of ranks, at least one.
 pub fn ranks(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(format!("`{text}` is no number of ranks: 1 or more")),
-        Ok(ranks) => Ok(ranks),
-    }
+    let known = text.parse().ok().filter(|ranks| (1..=MOST_RANKS).contains(ranks));
+    known.ok_or_else(|| format!("`{text}` is no number of ranks: 1 to {MOST_RANKS}"))
 }
 
 #[cfg(test)]
@@ -73,15 +87,50 @@ mod tests {
 
     #[test]
     fn times_are_read_in_all_forms() {
-        let seconds = |text| duration(text).map(|time| time.as_secs());
-        assert_eq!(seconds("90"), Ok(90));
-        assert_eq!(seconds("90s"), Ok(90));
-        assert_eq!(seconds("5m"), Ok(300));
-        assert_eq!(seconds("1h30m"), Ok(5400));
-        assert_eq!(seconds("01:30:00"), Ok(5400));
-        assert_eq!(seconds("2d"), Ok(172_800));
-        for wrong in ["", "0", "x", "5x", "m", "-1", "1:x", "99999999999999999999h", "5é"] {
+        let seconds = |text| duration(text).map(|time| time.as_secs_f64());
+        assert_eq!(seconds("90"), Ok(90.0));
+        assert_eq!(seconds("90s"), Ok(90.0));
+        assert_eq!(seconds("5m"), Ok(300.0));
+        assert_eq!(seconds("1h30m"), Ok(5400.0));
+        assert_eq!(seconds("01:30:00"), Ok(5400.0));
+        assert_eq!(seconds("2d"), Ok(172_800.0));
+        assert_eq!(seconds("1d12h"), Ok(129_600.0));
+        assert_eq!(seconds("1-00:00:10"), Ok(86_410.0));
+        assert_eq!(seconds("0.5s"), Ok(0.5));
+        assert_eq!(seconds("1s500ms"), Ok(1.5));
+        let wrong = [
+            "",
+            "0",
+            "x",
+            "5x",
+            "m",
+            "-1",
+            "1:x",
+            "99999999999999999999h",
+            "5é",
+            "1m1h",
+            "1m1m",
+            "00:99",
+            "1:+5",
+            "1:2:3:4:5",
+            ".",
+            "1..2s",
+            "inf",
+            "nan",
+            "1e3",
+            "0s",
+        ];
+        for wrong in wrong {
             assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert!(super::seconds("0.5s").is_err() && super::seconds("1m").is_ok());
+    }
+
+    #[test]
+    fn there_are_as_many_ranks_as_mpi_can_count() {
+        assert_eq!(ranks("2147483647"), Ok(2_147_483_647));
+        for wrong in ["0", "-1", "2147483648", "x", ""] {
+            assert!(ranks(wrong).is_err(), "{wrong}");
         }
     }
 }

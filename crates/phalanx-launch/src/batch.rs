@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::Family;
 use crate::settings::Environment;
 
 /// The batch system that this process runs under.
@@ -62,6 +63,21 @@ impl fmt::Display for Batch {
     }
 }
 
+/// The plugin of Slurm that starts programs of the family, from what `srun --mpi=list` prints.
+///
+/// # Errors
+/// With a phrase that says which one is missing.
+pub fn slurm_plugin(family: Family, listed: &str) -> std::result::Result<&'static str, String> {
+    let wanted: &[&str] = match family {
+        Family::OpenMpi => &["pmix"],
+        Family::Mpich | Family::IntelMpi => &["pmi2", "cray_shasta"],
+    };
+    let is_listed = |name: &&&str| listed.split_whitespace().any(|word| word == **name);
+    wanted.iter().find(is_listed).copied().ok_or_else(|| {
+        format!("srun has no plugin `{}`, which {family} needs (srun --mpi=list)", wanted[0])
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +101,15 @@ mod tests {
         assert_eq!(detect(&[]), None);
         assert_eq!(detect(&["JOB_ID"]), None);
         assert_eq!(detect(&["PATH", "HOME"]), None);
+    }
+
+    #[test]
+    fn slurm_needs_the_plugin_of_the_family() {
+        let listed = "MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\nspecific pmix plugin versions \
+                      available: pmix_v4\n";
+        assert_eq!(slurm_plugin(Family::OpenMpi, listed), Ok("pmix"));
+        assert_eq!(slurm_plugin(Family::Mpich, listed), Ok("pmi2"));
+        let error = slurm_plugin(Family::OpenMpi, "none\npmi2\n").unwrap_err();
+        assert!(error.contains("no plugin `pmix`, which Open MPI needs"), "{error}");
     }
 }

@@ -19,6 +19,7 @@ enum Kind {
     NoMpi { program: PathBuf, why: String },
     NoLauncher { mpi: Mpi, tried: Vec<(PathBuf, String)> },
     NotALauncher { path: PathBuf, why: String },
+    Separator { launcher: String },
     Io { doing: String, source: io::Error },
 }
 
@@ -41,6 +42,10 @@ impl Error {
 
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
         Error(Box::new(Kind::Io { doing: doing.into(), source }))
+    }
+
+    pub(crate) fn separator(launcher: String) -> Self {
+        Error(Box::new(Kind::Separator { launcher }))
     }
 
     /// The program is not linked to an MPI library, so that no launcher can be chosen for it.
@@ -86,6 +91,11 @@ impl fmt::Display for Error {
             Kind::NotALauncher { path, why } => {
                 write!(f, "`{}` is not a launcher of MPI programs: {why}", path.display())
             }
+            Kind::Separator { launcher } => write!(
+                f,
+                "an argument of the program is `:`, which {launcher} takes for the end of its arguments, where \
+                 those of another program begin: pass it in another way"
+            ),
             Kind::Io { doing, source } => write!(f, "{doing}: {source}"),
         }
     }
@@ -108,11 +118,5 @@ fn advice(family: Family) -> &'static str {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.0 {
-            Kind::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+// What the system said is in the text: as a source it would be told twice.
+impl std::error::Error for Error {}

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -195,6 +196,9 @@ impl Job {
                 (Launcher::of(&mpi)?, Some(mpi))
             }
         };
+        if self.arguments.iter().any(|argument| argument == ":") {
+            return Err(Error::separator(launcher.to_string()));
+        }
         let mut settings =
             settings::decide(&launcher, self.ranks, self.shared, &self.hosts, &machine);
         settings.retain(|setting| !self.environment.iter().any(|(name, _)| name == setting.name));
@@ -380,6 +384,7 @@ pub struct RunningJob {
     timeout: Option<Duration>,
     timed_out: bool,
     watchdog: Option<Watchdog>,
+    hurry: Arc<AtomicBool>,
     _tokens: Option<Arc<CoreTokens>>,
 }
 
@@ -429,6 +434,7 @@ impl RunningJob {
             timeout,
             timed_out: false,
             watchdog: Some(watchdog),
+            hurry: Arc::default(),
             _tokens: tokens,
         })
     }
@@ -446,6 +452,11 @@ impl RunningJob {
     pub fn signal(&self, signal: i32) -> Result<()> {
         sys::send_signal(self.launcher, signal)
             .map_err(|error| Error::io("cannot pass a signal to the launcher", error))
+    }
+
+    /// When this becomes true, processes that are asked to end are killed without further patience.
+    pub fn hurry_when(&mut self, hurry: Arc<AtomicBool>) {
+        self.hurry = hurry;
     }
 
     /// Process numbers of all living processes of the job, the launcher's included.
@@ -517,10 +528,10 @@ impl RunningJob {
             return (0, Vec::new());
         }
         // Ranks may take a moment longer than their launcher to end by themselves.
-        let ended = if self.status.is_some() && self.tree.wait_until_gone(GRACE) {
+        let ended = if self.status.is_some() && self.tree.wait_until_gone(GRACE, &self.hurry) {
             (0, Vec::new())
         } else {
-            self.tree.end(GRACE)
+            self.tree.end(GRACE, &self.hurry)
         };
         self.watchdog = None;
         ended

@@ -5,9 +5,11 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
-use crate::{Batch, Error, Family, Host, Mpi, Result, inherited, settings::Environment};
+use crate::batch::slurm_plugin;
+use crate::{Batch, Error, Family, Host, Mpi, Result, inherited, settings::Environment, sys};
 
 /// Variable by which a user names the launcher.
 const OVERRIDE: &str = "PHALANX_MPIEXEC";
@@ -68,13 +70,8 @@ impl Launcher {
         let (path, system) = match batch {
             Batch::Slurm => {
                 let srun = find("srun")?;
-                let listed = Command::new(&srun)
-                    .arg("--mpi=list")
-                    .stdin(Stdio::null())
-                    .output()
-                    .map_err(|error| format!("srun does not run: {error}"))?;
-                let text = [listed.stdout, listed.stderr].concat();
-                let plugin = plugin_for(mpi.family(), &String::from_utf8_lossy(&text))?;
+                let text = slurm_plugins(&srun)?;
+                let plugin = slurm_plugin(mpi.family(), &text)?;
                 (srun, System::Slurm(plugin))
             }
             Batch::Flux => (find("flux")?, System::Flux),
@@ -156,12 +153,11 @@ impl Launcher {
         for name in inherited::to_remove(&Environment::current()) {
             command.env_remove(name);
         }
-        let output = command
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("it does not run: {error}"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        command.arg("--version");
+        let output = sys::output_within(&mut command, PATIENCE)
+            .map_err(|error| format!("it does not run: {error}"))?
+            .ok_or_else(|| format!("it says nothing within {} s", PATIENCE.as_secs()))?;
+        let text = String::from_utf8_lossy(&output);
         let (family, version) =
             parse_version(&text).ok_or("its --version names no MPI that is known here")?;
         Ok(Launcher { path: path.to_owned(), family, version, system: None })
@@ -203,16 +199,22 @@ impl fmt::Display for Launcher {
     }
 }
 
-/// The plugin of Slurm that starts programs of the family, from what `srun --mpi=list` prints.
-fn plugin_for(family: Family, listed: &str) -> std::result::Result<&'static str, String> {
-    let wanted: &[&str] = match family {
-        Family::OpenMpi => &["pmix"],
-        Family::Mpich | Family::IntelMpi => &["pmi2", "cray_shasta"],
-    };
-    let is_listed = |name: &&&str| listed.split_whitespace().any(|word| word == **name);
-    wanted.iter().find(is_listed).copied().ok_or_else(|| {
-        format!("srun has no plugin `{}`, which {family} needs (srun --mpi=list)", wanted[0])
-    })
+/// What a launcher says of itself, or srun of its plugins, comes at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `srun --mpi=list` prints, for [`slurm_plugin`].
+///
+/// # Errors
+/// With a phrase that says why it tells nothing.
+pub fn slurm_plugins(srun: &Path) -> std::result::Result<String, String> {
+    let mut command = Command::new("sh");
+    // Versions differ in where they print it.
+    command.args(["-c", "exec \"$0\" --mpi=list 2>&1"]).arg(srun);
+    match sys::output_within(&mut command, PATIENCE) {
+        Ok(Some(text)) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Ok(None) => Err(format!("srun says nothing within {} s", PATIENCE.as_secs())),
+        Err(error) => Err(format!("srun does not run: {error}")),
+    }
 }
 
 /// The host of each rank, in the order of ranks, and how many hosts there are among them. Ranks for which
@@ -302,16 +304,6 @@ mod tests {
         );
         assert_eq!(read("bash 5.2\n"), None);
         assert_eq!(read(""), None);
-    }
-
-    #[test]
-    fn slurm_needs_the_plugin_of_the_family() {
-        let listed = "MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\nspecific pmix plugin versions \
-                      available: pmix_v4\n";
-        assert_eq!(plugin_for(Family::OpenMpi, listed), Ok("pmix"));
-        assert_eq!(plugin_for(Family::Mpich, listed), Ok("pmi2"));
-        let error = plugin_for(Family::OpenMpi, "none\npmi2\n").unwrap_err();
-        assert!(error.contains("no plugin `pmix`, which Open MPI needs"), "{error}");
     }
 
     #[test]

@@ -29,6 +29,7 @@
 //! ```
 
 mod batch;
+mod cores;
 mod elf;
 mod error;
 mod host;
@@ -43,17 +44,13 @@ mod tokens;
 mod tree;
 mod watchdog;
 
-pub use batch::Batch;
+pub use batch::{Batch, slurm_plugin};
+pub use cores::{cores, physical_cores};
 pub use error::{Error, Result};
-pub use host::Host;
+pub use host::{Host, MOST_RANKS};
 pub use job::{Finished, Job, Output, Pipes, Plan, RunningJob};
-pub use launcher::Launcher;
+pub use launcher::{Launcher, slurm_plugins};
 pub use marker::{JOB_VARIABLE, inside_a_job};
 pub use mpi::{Family, Mpi};
 pub use settings::Setting;
 pub use tokens::CoreTokens;
-
-/// Number of cores that this process may use.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}

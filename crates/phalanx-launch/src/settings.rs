@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-use crate::{Batch, Family, Host, Launcher, cores, sys};
+use crate::{Batch, Family, Host, Launcher, physical_cores, sys};
 
 /// An environment variable for the launcher, and why it is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl fmt::Display for Setting {
 pub struct Machine {
     /// The variables that are set already.
     pub environment: Environment,
-    /// Cores that this process may use.
+    /// Cores that this process may use; the hardware threads of one count once, as for Open MPI.
     pub cores: usize,
     /// Whether the effective user is root.
     pub root: bool,
@@ -41,7 +41,7 @@ impl Machine {
     pub fn current() -> Machine {
         Machine {
             environment: Environment::current(),
-            cores: cores(),
+            cores: physical_cores(),
             root: sys::effective_user() == 0,
             cross_memory: sys::cross_memory_allowed(),
         }
@@ -95,7 +95,7 @@ pub fn decide(
     let machine = if hosts.is_empty() {
         machine
     } else {
-        let slots = hosts.iter().map(Host::slots).sum();
+        let slots = Host::all_slots(hosts);
         places = Machine { cores: slots, ..machine.clone() };
         &places
     };

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,14 +113,14 @@ impl Tree {
             .is_ok_and(|environment| self.marker.is_in(&environment))
     }
 
-    /// Waits until no process of the job is left, at most for `patience`.
-    pub(crate) fn wait_until_gone(&self, patience: Duration) -> bool {
+    /// Waits until no process of the job is left, at most for `patience` and until there is a `hurry`.
+    pub(crate) fn wait_until_gone(&self, patience: Duration, hurry: &AtomicBool) -> bool {
         let deadline = Instant::now() + patience;
         loop {
             if self.members().is_empty() {
                 return true;
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline || hurry.load(Relaxed) {
                 return false;
             }
             thread::sleep(Duration::from_millis(10));
@@ -132,7 +133,7 @@ impl Tree {
     ///
     /// The ranks are asked before their launcher and its helpers: these then see them end, and leave
     /// no zombies to an `init` that in many containers does not care for them.
-    pub(crate) fn end(&self, grace: Duration) -> (usize, Vec<u32>) {
+    pub(crate) fn end(&self, grace: Duration, hurry: &AtomicBool) -> (usize, Vec<u32>) {
         let asked = self.members();
         for ask_all in [false, true] {
             for process in self.members() {
@@ -140,7 +141,7 @@ impl Tree {
                     process.signal(sys::SIGTERM);
                 }
             }
-            if self.wait_until_gone(grace) {
+            if self.wait_until_gone(grace, hurry) {
                 return (asked.len(), Vec::new());
             }
         }
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(members.len(), 3, "{members:?}");
         assert!(members.iter().any(|process| process.pid == marked.id()));
 
-        let (ended, left) = tree.end(Duration::from_millis(500));
+        let (ended, left) = tree.end(Duration::from_millis(500), &AtomicBool::new(false));
         assert_eq!((ended, left), (3, vec![]));
         assert!(bystander.try_wait().unwrap().is_none());
         bystander.kill().unwrap();
@@ -221,7 +222,7 @@ mod tests {
         let mut stubborn = shell("trap '' TERM; while :; do sleep 0.05; done", Some(&marker));
         thread::sleep(Duration::from_millis(100));
         let tree = Tree::new(None, marker);
-        let (_, left) = tree.end(Duration::from_millis(200));
+        let (_, left) = tree.end(Duration::from_millis(200), &AtomicBool::new(false));
         assert!(left.is_empty());
         assert!(tree.members().is_empty());
         stubborn.wait().unwrap();

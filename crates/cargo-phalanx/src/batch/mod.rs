@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
+use crate::print;
 use crate::tools::on_path;
 use crate::values::{self, Mpi};
 
@@ -37,16 +38,16 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = values::ranks)]
     nodes: Option<usize>,
     /// Time limit: 30m, 1h, 1h30m, 2d, 01:30:00
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::seconds)]
     time: Duration,
-    /// How long before the limit the ranks are warned
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = values::duration)]
-    warn: Duration,
+    /// How long before the limit the ranks are warned [default: 2m, or a quarter of a short limit]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    warn: Option<Duration>,
     /// Memory for each rank, in MiB, or with M or G
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory)]
     memory: u64,
     /// Name of the job
-    #[arg(long, default_value = "phalanx", value_parser = word)]
+    #[arg(long, default_value = "phalanx", value_parser = job_name)]
     name: String,
     /// Partition or queue
     #[arg(long, value_name = "NAME", value_parser = word, visible_alias = "queue")]
@@ -121,12 +122,28 @@ fn word(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// It becomes a part of the names of files.
+fn job_name(text: &str) -> Result<String, String> {
+    if text.contains(['/', '@', ':']) {
+        return Err(format!("`{text}`: only letters, digits and . _ - + can stand here"));
+    }
+    word(text)
+}
+
+impl Arguments {
+    /// How long before the limit the ranks are warned.
+    fn warn(&self) -> Duration {
+        let short = Duration::from_secs((self.time.as_secs() / 4).max(1));
+        self.warn.unwrap_or(short.min(Duration::from_secs(120)))
+    }
+}
+
 pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     let scheduler = match arguments.scheduler {
         Some(scheduler) => scheduler,
         None => Scheduler::on_path()?,
     };
-    if arguments.warn >= arguments.time {
+    if arguments.warn() >= arguments.time {
         bail!("--warn has to be shorter than --time");
     }
     if arguments.nodes.is_some_and(|nodes| nodes > arguments.ranks) {
@@ -134,7 +151,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     }
     let text = systems::write(scheduler, &arguments)?;
     match &arguments.output {
-        None => io::stdout().write_all(text.as_bytes()).context("cannot print the script")?,
+        None => print::out(text)?,
         Some(path) => {
             let mut file = OpenOptions::new()
                 .write(true)
@@ -142,14 +159,17 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
                 .create_new(!arguments.force)
                 .truncate(true)
                 .open(path)
-                .with_context(|| {
-                    format!("cannot write {} (--force writes over it)", path.display())
+                .map_err(|error| {
+                    let is_there = error.kind() == io::ErrorKind::AlreadyExists;
+                    let advice = if is_there { " (--force writes over it)" } else { "" };
+                    anyhow::anyhow!("cannot write {}: {error}{advice}", path.display())
                 })?;
             file.write_all(text.as_bytes())
                 .and_then(|()| file.sync_all())
                 .with_context(|| format!("cannot write {}", path.display()))?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-            eprintln!("phalanx: wrote {}; {}", path.display(), systems::advice(scheduler, path));
+            let advice = systems::advice(scheduler, path)?;
+            print::note(format!("phalanx: wrote {}; {advice}", path.display()));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::script::Script;
 use super::{Arguments, Scheduler};
@@ -47,14 +47,15 @@ pub fn write(scheduler: Scheduler, job: &Arguments) -> Result<String> {
     Ok(script.text())
 }
 
-pub fn advice(scheduler: Scheduler, path: &Path) -> String {
-    let path = path.display();
-    match scheduler {
+pub fn advice(scheduler: Scheduler, path: &Path) -> Result<String> {
+    let path = path.to_string_lossy();
+    let path = shlex::try_quote(&path)?;
+    Ok(match scheduler {
         Scheduler::Slurm => format!("sbatch {path}"),
         Scheduler::Pbs | Scheduler::Gridengine => format!("qsub {path}"),
         Scheduler::Lsf => format!("bsub < {path}"),
         Scheduler::Flux => format!("flux batch {path}"),
-    }
+    })
 }
 
 fn slurm(script: &mut Script, job: &Arguments) -> Result<()> {
@@ -66,7 +67,7 @@ fn slurm(script: &mut Script, job: &Arguments) -> Result<()> {
     script.set("#SBATCH --ntasks-per-node=", format!("#SBATCH --ntasks={}", job.ranks))?;
     script.set("#SBATCH --mem-per-cpu=", format!("#SBATCH --mem-per-cpu={}M", job.memory))?;
     script.set("#SBATCH --time=", format!("#SBATCH --time={}", with_days(job.time)))?;
-    script.set("#SBATCH --signal=", format!("#SBATCH --signal=B:USR1@{}", job.warn.as_secs()))?;
+    script.set("#SBATCH --signal=", format!("#SBATCH --signal=B:USR1@{}", job.warn().as_secs()))?;
     set_or_remove(script, "##SBATCH --partition=", "#SBATCH --partition=", &job.partition)?;
     set_or_remove(script, "##SBATCH --account=", "#SBATCH --account=", &job.account)?;
     let plugin = match job.mpi {
@@ -81,19 +82,19 @@ fn pbs(script: &mut Script, job: &Arguments) -> Result<()> {
     script.set("#PBS -N ", format!("#PBS -N {}", job.name))?;
     let nodes = job.nodes.unwrap_or(1);
     let chunk = |count: usize, ranks: usize| {
-        let memory = job.memory * ranks as u64;
-        format!("{count}:ncpus={ranks}:mpiprocs={ranks}:mem={memory}mb")
+        let memory = job.memory.checked_mul(ranks as u64).context("no node has so much memory")?;
+        Ok(format!("{count}:ncpus={ranks}:mpiprocs={ranks}:mem={memory}mb"))
     };
     let (least, more) = (job.ranks / nodes, job.ranks % nodes);
     let chunks: Vec<String> = [(more, least + 1), (nodes - more, least)]
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, ranks)| chunk(count, ranks))
-        .collect();
+        .collect::<Result<_>>()?;
     script.set("#PBS -l select=", format!("#PBS -l select={}", chunks.join("+")))?;
     script.set("#PBS -l walltime=", format!("#PBS -l walltime={}", with_hours(job.time)))?;
     script.set("walltime=", format!("walltime={}", job.time.as_secs()))?;
-    script.set("warn_before=", format!("warn_before={}", job.warn.as_secs()))?;
+    script.set("warn_before=", format!("warn_before={}", job.warn().as_secs()))?;
     add(script, "#PBS -j ", "#PBS -q ", &job.partition)?;
     add(script, "#PBS -j ", "#PBS -A ", &job.account)
 }
@@ -109,7 +110,7 @@ fn lsf(script: &mut Script, job: &Arguments) -> Result<()> {
     let minutes = |time: Duration| time.as_secs().div_ceil(60);
     let limit = minutes(job.time);
     script.set("#BSUB -W ", format!("#BSUB -W {:02}:{:02}", limit / 60, limit % 60))?;
-    script.set("#BSUB -wt ", format!("#BSUB -wt {}", minutes(job.warn)))?;
+    script.set("#BSUB -wt ", format!("#BSUB -wt {}", minutes(job.warn())))?;
     add(script, "#BSUB -r", "#BSUB -q ", &job.partition)?;
     add(script, "#BSUB -r", "#BSUB -P ", &job.account)
 }
@@ -118,7 +119,7 @@ fn grid_engine(script: &mut Script, job: &Arguments) -> Result<()> {
     script.set("#$ -N ", format!("#$ -N {}", job.name))?;
     script.set("#$ -pe ", format!("#$ -pe mpi {}", job.ranks))?;
     script.set("#$ -l h_rt=", format!("#$ -l h_rt={}", with_hours(job.time)))?;
-    script.set("#$ -l s_rt=", format!("#$ -l s_rt={}", with_hours(job.time - job.warn)))?;
+    script.set("#$ -l s_rt=", format!("#$ -l s_rt={}", with_hours(job.time - job.warn())))?;
     script.set("#$ -l h_vmem=", format!("#$ -l h_vmem={}M", job.memory))?;
     add(script, "#$ -cwd", "#$ -q ", &job.partition)?;
     add(script, "#$ -cwd", "#$ -P ", &job.account)
@@ -132,7 +133,7 @@ fn flux(script: &mut Script, job: &Arguments) -> Result<()> {
     }
     script.set("#flux: --nslots=", format!("#flux: --nslots={}", job.ranks))?;
     script.set("#flux: --time-limit=", format!("#flux: --time-limit={}s", job.time.as_secs()))?;
-    script.set("#flux: --signal=", format!("#flux: --signal=USR1@{}s", job.warn.as_secs()))?;
+    script.set("#flux: --signal=", format!("#flux: --signal=USR1@{}s", job.warn().as_secs()))?;
     script.set("#flux: --output=", format!("#flux: --output={}-{{{{id}}}}.out", job.name))?;
     add(script, "#flux: --output=", "#flux: --queue=", &job.partition)?;
     add(script, "#flux: --output=", "#flux: --bank=", &job.account)
@@ -292,9 +293,28 @@ mod tests {
     }
 
     #[test]
+    fn the_warning_comes_before_the_limit_however_short_that_is() {
+        let short = script(Scheduler::Slurm, &["--time", "1m"]);
+        holds(&short, &["#SBATCH --time=00:01:00", "#SBATCH --signal=B:USR1@15"]);
+        holds(&script(Scheduler::Slurm, &["--time", "2h"]), &["#SBATCH --signal=B:USR1@120"]);
+    }
+
+    #[test]
+    fn memory_that_nobody_has_is_refused() {
+        let line =
+            ["cargo-phalanx", "batch", "-n", "2147483647", "--memory", "99999999999G", "--", "pi"];
+        let Command::Batch(arguments) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command")
+        };
+        let error = write(Scheduler::Pbs, &arguments).unwrap_err().to_string();
+        assert!(error.contains("so much memory"), "{error}");
+    }
+
+    #[test]
     fn what_cannot_stand_in_a_directive_is_refused() {
         for wrong in [
             ["--name", "a b"],
+            ["--name", "a/b"],
             ["--partition", "x;y"],
             ["--account", "$(id)"],
             ["--module", "a\nb"],

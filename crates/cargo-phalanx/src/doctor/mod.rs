@@ -5,15 +5,14 @@ mod look;
 mod machine;
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::values;
+use crate::{print, values};
 use checks::{Finding, Level};
 use machine::Machine;
 
@@ -63,19 +62,18 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     let healthy = worst < limit;
     if arguments.json {
         let report = Report { healthy, findings: &findings, machine: &machine };
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print::out(format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     } else {
-        print!("{}", text(&findings, io::stdout().is_terminal()));
+        print::out(text(&findings))?;
     }
     Ok(ExitCode::from(u8::from(!healthy)))
 }
 
-/// A line for each finding, its remedy below, and the sum.
-fn text(findings: &[Finding], colored: bool) -> String {
+/// A line for each finding, its remedy below, and the sum; in colours, for those who can see them.
+fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
         let style = match finding.level {
-            _ if !colored => Style::new(),
             Level::Ok => AnsiColor::Green.on_default(),
             Level::Note => AnsiColor::Cyan.on_default(),
             Level::Warning => AnsiColor::Yellow.on_default(),

@@ -6,6 +6,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::print;
+
 /// Where Phalanx comes from, unless it is said.
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
@@ -30,7 +32,10 @@ pub struct Arguments {
 
 pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
     let path = &arguments.path;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(name) = path.file_name() else {
+        bail!("`{}`: say the folder that is to be made", path.display());
+    };
+    let name = name.to_str().context("a name that is not UTF-8")?;
     check_name(name)?;
     let dependency = match &arguments.phalanx {
         Some(folder) => format!("path = {}", toml_string(&crate_in(folder)?)?),
@@ -39,6 +44,7 @@ pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
     if path.exists() {
         bail!("`{}` is there already", path.display());
     }
+    let is_alone = !is_in_a_project(path)?;
     for (file, text) in FILES {
         let target = path.join(file);
         if let Some(folder) = target.parent() {
@@ -48,16 +54,40 @@ pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
         let text = text
             .replace("{{name}}", name)
             .replace("{{identifier}}", &name.replace('-', "_"))
-            .replace("{{dependency}}", &dependency);
+            .replace("{{dependency}}", &dependency)
+            .replace("{{workspace}}", if is_alone { "" } else { WORKSPACE });
         fs::write(&target, text).with_context(|| format!("cannot write {}", target.display()))?;
     }
     fs::write(path.join(".gitignore"), "/target\n")?;
     start_repository(path);
-    println!("made {}; in it:", path.display());
-    println!("  cargo phalanx run -n 4     # builds and runs it on 4 ranks");
-    println!("  cargo phalanx test         # its test, on 1, 2, 3 and 4 ranks");
+    print::out(format!(
+        "made {}; in it:\n  cargo phalanx run -n 4     # builds and runs it on 4 ranks\n  cargo phalanx test         \
+         # its test, on 1, 2, 3 and 4 ranks\n",
+        path.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Folders above may be projects: this one is none of theirs.
+const WORKSPACE: &str =
+    "\n# It lies in the folder of another project, and is no part of that.\n[workspace]\n";
+
+fn is_in_a_project(path: &Path) -> Result<bool> {
+    let path = std::path::absolute(path)?;
+    Ok(path.ancestors().skip(1).any(|folder| folder.join("Cargo.toml").is_file()))
+}
+
+/// Words of the language, of all editions.
+const KEYWORDS: [&str; 52] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "Self", "static", "struct", "super", "trait", "true", "try", "type",
+    "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
+/// What cargo puts beside programs in the target folder.
+const FOLDERS: [&str; 4] = ["build", "deps", "examples", "incremental"];
 
 /// What cargo takes for a name of a package, and rustc for one of a crate.
 fn check_name(name: &str) -> Result<()> {
@@ -65,6 +95,10 @@ fn check_name(name: &str) -> Result<()> {
         ["test", "core", "std", "alloc", "proc-macro", "proc_macro", "phalanx", "mpi", "self"];
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_keyword = KEYWORDS.contains(&name.replace('-', "_").as_str());
+    if is_keyword || FOLDERS.contains(&name) {
+        bail!("`{name}` has a meaning of its own for Rust or cargo: choose another one");
+    }
     if !begins || !name.chars().all(allowed) {
         bail!("`{name}` is no name for a package: letters, digits, - and _, a letter first");
     }
@@ -123,7 +157,21 @@ mod tests {
         for name in ["a", "first-steps", "heat_2d"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "2d", "-x", "a b", "a.b", "phalanx", "std", "é"] {
+        for name in [
+            "",
+            "2d",
+            "-x",
+            "a b",
+            "a.b",
+            "phalanx",
+            "std",
+            "é",
+            "fn",
+            "Self",
+            "async",
+            "deps",
+            "incremental",
+        ] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

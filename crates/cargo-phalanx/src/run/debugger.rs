@@ -7,11 +7,11 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::print;
 use crate::tools::on_path;
 
 /// How long the ranks may take until the debugger's server listens.
@@ -66,15 +66,20 @@ impl Debugger {
         }
     }
 
-    /// Gives the terminal to the debugger, once the rank is there.
-    pub fn attach(self) -> Result<Debugging> {
+    /// Gives the terminal to the debugger, once the rank is there. `is_over` waits a moment and says
+    /// whether there is no more reason to wait.
+    pub fn attach(self, is_over: impl FnMut() -> bool) -> Result<Debugging> {
         let How::Server { gdb, port, .. } = &self.how else {
-            eprintln!("phalanx: rank {} is started by the debugger", self.rank);
+            print::note(format!("phalanx: rank {} is started by the debugger", self.rank));
             return Ok(Debugging(None));
         };
-        wait_for_listener(*port)
+        let listens = wait_for_listener(*port, is_over)
             .with_context(|| format!("rank {} did not start in gdbserver", self.rank))?;
-        eprintln!("phalanx: rank {} is in the debugger, before its first line", self.rank);
+        if !listens {
+            return Ok(Debugging(None));
+        }
+        let rank = self.rank;
+        print::note(format!("phalanx: rank {rank} is in the debugger, before its first line"));
         let child = Command::new(gdb)
             // The libraries are here: there is no need to read them through the connection.
             .args(["-q", "-iex", "set sysroot /"])
@@ -90,6 +95,11 @@ impl Debugger {
 pub struct Debugging(Option<Child>);
 
 impl Debugging {
+    /// Whether it has the terminal, and with it Ctrl-C.
+    pub fn has_terminal(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_none()))
+    }
+
     /// The job is over: waits until the user leaves the debugger.
     pub fn finish(self) {
         if let Some(mut child) = self.0 {
@@ -105,13 +115,16 @@ fn free_port() -> Result<u16> {
 }
 
 /// Waits without connecting: the server takes one connection only, and that is the debugger's.
-fn wait_for_listener(port: u16) -> Result<()> {
+/// `false` if the job is over before.
+fn wait_for_listener(port: u16, mut is_over: impl FnMut() -> bool) -> Result<bool> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_err() {
-            return Ok(());
+            return Ok(true);
         }
-        thread::sleep(Duration::from_millis(50));
+        if is_over() {
+            return Ok(false);
+        }
     }
     bail!("nothing listens on port {port} after {} s", PATIENCE.as_secs())
 }

@@ -2,10 +2,12 @@
 
 mod debugger;
 mod labels;
+mod left;
 mod outcome;
 mod output;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use phalanx_launch::{Batch, Family, Finished, Host, Job, Launcher, Output, Plan,
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
-use crate::project::{Selection, root_or_here, short};
+use crate::project::{Place, Selection, short};
 use crate::tools::Tools;
 use crate::values::{self, Mpi};
-use debugger::Debugger;
+use crate::{FAILURE, print};
+use debugger::{Debugger, Debugging};
+use left::Left;
 use outcome::Told;
 use output::Relay;
 
@@ -42,7 +46,7 @@ const TIMED_OUT: u8 = 124;
   cargo phalanx run -n 4 --debug 2")]
 pub struct Arguments {
     /// Number of ranks [default: all slots of the hosts, of the batch job, or cores of this machine]
-    #[arg(short = 'n', long, value_name = "N", value_parser = values::ranks)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::ranks, allow_hyphen_values = true)]
     ranks: Option<usize>,
     #[command(flatten)]
     selection: Selection,
@@ -61,7 +65,7 @@ pub struct Arguments {
     /// Colours of --tag-output
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
-    /// End the job when it takes longer: 90s, 5m, 1h30m
+    /// End the job when it takes longer: 90s, 0.5s, 5m, 1h30m
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     timeout: Option<Duration>,
     /// Print the command that would start the job, and do not start it
@@ -87,11 +91,12 @@ pub struct Arguments {
 pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     let say = |line: &str| {
         if !arguments.quiet {
-            eprintln!("phalanx: {line}");
+            print::note(format!("phalanx: {line}"));
         }
     };
     let program = match &arguments.program {
-        Some(program) => program.clone(),
+        // A name without a folder would be looked up on PATH.
+        Some(program) => std::path::absolute(program)?,
         None => build(&arguments, &say)?,
     };
     let (launcher, family) = launcher_for(&program, &say)?;
@@ -127,7 +132,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
 
     let plan = job.plan().map_err(anyhow::Error::new)?;
     if arguments.dry_run {
-        println!("{}", command_line(&plan)?);
+        print::out(format!("{}\n", command_line(&plan)?))?;
         return Ok(ExitCode::SUCCESS);
     }
     say(&format!(
@@ -145,19 +150,25 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     } else {
         Told::nothing()
     };
-    // Open MPI says all by its exit code: there is no need to stand in its way.
-    let piped = arguments.tag_output || hydra || launcher.is_of_batch_system();
+    // Open MPI says all by its exit code: there is no need to stand in its way. But when the reader of its
+    // output leaves (`| head`), it crashes.
+    let piped = arguments.tag_output
+        || hydra
+        || launcher.is_of_batch_system()
+        || !io::stdout().is_terminal();
     job = job.output(if piped { Output::Pipe } else { Output::Inherit });
-    start(job, &told, debugger, &arguments)
+    let is_local = arguments.hosts.is_empty() && !launcher.is_of_batch_system();
+    let left = (is_local && debugger.is_none()).then(|| Left::new(&program, ranks));
+    start(job, &told, debugger, left, &arguments)
 }
 
 fn build(arguments: &Arguments, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let root = root_or_here(&arguments.selection.build)?;
+    let place = Place::find(&arguments.selection.build)?;
     // Before the search for tools, so that a wrong name is told at once.
     let metadata = arguments.selection.build.metadata()?;
-    let tools = Tools::find(arguments.mpi, &root);
+    let tools = Tools::find(arguments.mpi, &place);
     if let Ok(tools) = &tools {
-        tools.news(&root).iter().for_each(|line| say(line));
+        tools.news(&place).iter().for_each(|line| say(line));
     }
     match (arguments.selection.build(&metadata, tools.as_ref().ok()), tools) {
         (Ok(program), _) => Ok(program),
@@ -188,7 +199,7 @@ fn launcher_for(program: &Path, say: &dyn Fn(&str)) -> Result<(Launcher, Family)
 
 fn default_ranks(hosts: &[Host]) -> usize {
     if !hosts.is_empty() {
-        return hosts.iter().map(Host::slots).sum();
+        return Host::all_slots(hosts);
     }
     // How batch systems say how many ranks a job has room for.
     let number = |name: &str| std::env::var(name).ok()?.parse().ok().filter(|ranks| *ranks > 0);
@@ -205,7 +216,7 @@ fn default_ranks(hosts: &[Host]) -> usize {
             .filter(|ranks| *ranks > 0),
         _ => None,
     };
-    given.unwrap_or_else(phalanx_launch::cores)
+    given.unwrap_or_else(phalanx_launch::physical_cores)
 }
 
 /// The command as a shell would take it.
@@ -229,6 +240,7 @@ fn start(
     job: Job,
     told: &Arc<Told>,
     debugger: Option<Debugger>,
+    left: Option<Left>,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
     let signals = Signals::watch()?;
@@ -236,40 +248,76 @@ fn start(
     let relay = running.take_pipes().map(|(stdout, stderr)| {
         Relay::start(stdout, stderr, arguments.tag_output, arguments.color, told)
     });
-    let debugging = debugger.map(Debugger::attach).transpose()?;
-    let interrupted = wait(&mut running, &signals, debugging.is_some());
+    let is_over = || running.wait_at_most(TICK) || running.is_timed_out() || signals.is_told();
+    let mut debugging = debugger.map(|debugger| debugger.attach(is_over)).transpose()?;
+    let mut watch = Watch { signals: &signals, relay: relay.as_ref(), left };
+    let told_to_end = watch.wait(&mut running, debugging.as_mut());
+    // From now on Ctrl-C means: at once.
+    running.hurry_when(Arc::clone(&signals.interrupt));
     let finished = running.finish();
-    if let Some(relay) = relay {
-        relay.finish(finished.survivors.is_empty());
-    }
+    let unheard = relay.and_then(|relay| relay.finish(finished.survivors.is_empty()));
+    let told_to_end = told_to_end.or_else(|| unheard.as_ref().map(cannot_be_heard));
     if let Some(debugging) = debugging {
         debugging.finish();
     }
-    Ok(ExitCode::from(exit_code(&finished, interrupted, told, arguments.timeout)))
+    Ok(ExitCode::from(exit_code(&finished, told_to_end, told, arguments.timeout)))
 }
 
-/// Waits for the end of the job, or for a reason to end it: a signal, which is returned, or its time.
-fn wait(running: &mut RunningJob, signals: &Signals, debugging: bool) -> Option<u8> {
-    loop {
-        if running.wait_at_most(Duration::from_millis(50)) || running.is_timed_out() {
-            return None;
-        }
-        // In a debugger, Ctrl-C is the debugger's.
-        if signals.interrupt.swap(false, Ordering::Relaxed) && !debugging {
-            eprintln!("phalanx: interrupted: ending the job");
-            return Some(130);
-        }
-        if signals.terminate.load(Ordering::Relaxed) {
-            eprintln!("phalanx: told to end: ending the job");
-            return Some(143);
-        }
-        for (flag, signal) in [(&signals.user1, SIGUSR1), (&signals.user2, SIGUSR2)] {
-            if flag.swap(false, Ordering::Relaxed) {
-                // A launcher that is gone is noticed above.
-                let _ = running.signal(signal);
+/// How often is looked for a reason to end the job.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What may end a job before it ends by itself.
+struct Watch<'a> {
+    signals: &'a Signals,
+    relay: Option<&'a Relay>,
+    left: Option<Left>,
+}
+
+impl Watch<'_> {
+    /// Waits for the end of the job, its time, or a reason to end it: then the exit code.
+    fn wait(
+        &mut self,
+        running: &mut RunningJob,
+        mut debugging: Option<&mut Debugging>,
+    ) -> Option<u8> {
+        let signals = self.signals;
+        loop {
+            if running.wait_at_most(TICK) || running.is_timed_out() {
+                return None;
+            }
+            // In a debugger, Ctrl-C is the debugger's.
+            let has_terminal = debugging.as_mut().is_some_and(|it| it.has_terminal());
+            if signals.interrupt.swap(false, Ordering::Relaxed) && !has_terminal {
+                print::note("phalanx: interrupted: ending the job (once more: at once)");
+                return Some(130);
+            }
+            if signals.terminate.load(Ordering::Relaxed) {
+                print::note("phalanx: told to end: ending the job");
+                return Some(143);
+            }
+            for (flag, signal) in [(&signals.user1, SIGUSR1), (&signals.user2, SIGUSR2)] {
+                if flag.swap(false, Ordering::Relaxed) {
+                    // A launcher that is gone is noticed above.
+                    let _ = running.signal(signal);
+                }
+            }
+            if let Some(error) = self.relay.and_then(Relay::failure) {
+                return Some(cannot_be_heard(&error));
+            }
+            if let Some(left) = &mut self.left {
+                left.look(running);
             }
         }
     }
+}
+
+/// The exit code of a job whose output cannot be passed on.
+fn cannot_be_heard(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return print::READER_GONE;
+    }
+    print::note(format!("phalanx: the output of the job cannot be written: {error}"));
+    FAILURE
 }
 
 fn exit_code(
@@ -279,14 +327,15 @@ fn exit_code(
     timeout: Option<Duration>,
 ) -> u8 {
     if !finished.survivors.is_empty() {
-        eprintln!("phalanx: these processes could not be ended: {:?}", finished.survivors);
+        let left = &finished.survivors;
+        print::note(format!("phalanx: these processes could not be ended: {left:?}"));
     }
     if let Some(code) = interrupted {
         return code;
     }
     if finished.timed_out {
-        let time = timeout.unwrap_or_default().as_secs();
-        eprintln!("phalanx: the job was ended after {time} s (--timeout)");
+        let time = timeout.unwrap_or_default().as_secs_f64();
+        print::note(format!("phalanx: the job was ended after {time} s (--timeout)"));
         return TIMED_OUT;
     }
     outcome::code(finished.status, told)
@@ -302,6 +351,11 @@ struct Signals {
 }
 
 impl Signals {
+    /// Whether somebody wants the job to end.
+    fn is_told(&self) -> bool {
+        [&self.interrupt, &self.terminate].iter().any(|flag| flag.load(Ordering::Relaxed))
+    }
+
     fn watch() -> Result<Signals> {
         let signals = Signals::default();
         let flags = [

@@ -45,13 +45,25 @@ impl Told {
         Self::new(By::Srun)
     }
 
-    /// How lines begin that are to be looked at. `listing`: what [`hear`](Self::hear) made of it.
-    pub fn mark(&self, listing: bool) -> Option<&'static [u8]> {
+    /// Where in a line that is not over yet the launcher's own words begin, or may begin; its length if
+    /// nowhere. `is_start`: whether it is a line from its start. `listing`: what [`hear`](Self::hear) made of it.
+    pub fn begins(&self, line: &[u8], is_start: bool, listing: bool) -> usize {
+        let may_be = |mark: &[u8]| {
+            let length = mark.len().min(line.len());
+            mark[..length] == line[..length]
+        };
         match self.by {
-            By::Nobody => None,
-            By::Hydra if listing => Some(b"["),
-            By::Hydra => Some(b"[mpiexec@"),
-            By::Srun => Some(b"srun: error: "),
+            By::Srun if is_start && may_be(b"srun: error: ") => 0,
+            By::Hydra if listing && is_start && may_be(b"[") => 0,
+            By::Hydra => {
+                let mark: &[u8] = b"[mpiexec@";
+                let is_here = |at: &usize| {
+                    let rest = &line[*at..];
+                    rest.starts_with(mark) || mark.starts_with(rest)
+                };
+                (0..line.len()).find(is_here).unwrap_or(line.len())
+            }
+            _ => line.len(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStderr, ChildStdout};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anstream::AutoStream;
@@ -27,7 +27,13 @@ const COLORS: [AnsiColor; 10] = [
 ];
 
 /// The two threads that pass output on.
-pub struct Relay([JoinHandle<()>; 2]);
+pub struct Relay {
+    threads: [JoinHandle<()>; 2],
+    failure: Failure,
+}
+
+/// Why output could not be passed on.
+type Failure = Arc<Mutex<Option<io::Error>>>;
 
 impl Relay {
     pub fn start(
@@ -47,20 +53,32 @@ impl Relay {
         };
         let out = Copier::new(labelled, colored(AutoStream::choice(&io::stdout())), told);
         let err = Copier::new(labelled, colored(AutoStream::choice(&io::stderr())), told);
-        Relay([
-            thread::spawn(move || out.copy(stdout, io::stdout())),
-            thread::spawn(move || err.copy(stderr, io::stderr())),
-        ])
+        let failure = Failure::default();
+        let (of_out, of_err) = (Arc::clone(&failure), Arc::clone(&failure));
+        Relay {
+            threads: [
+                thread::spawn(move || out.copy(stdout, io::stdout(), &of_out)),
+                thread::spawn(move || err.copy(stderr, io::stderr(), &of_err)),
+            ],
+            failure,
+        }
     }
 
-    /// Waits until all was passed on. `ended`: whether nobody is left who may write.
-    pub fn finish(self, ended: bool) {
+    /// Why output could not be passed on, once.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits until all was passed on, and says why it could not be. `ended`: whether nobody is left who may
+    /// write.
+    pub fn finish(self, ended: bool) -> Option<io::Error> {
         if ended {
-            for thread in self.0 {
+            for thread in self.threads {
                 // A thread that panicked has said so.
                 let _ = thread.join();
             }
         }
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -74,7 +92,12 @@ struct Copier {
     begun: bool,
     /// Whether the launcher tells exit codes in several lines, of which the last one was one.
     listing: bool,
+    /// What the launcher said of exit codes. If more comes after it, it was a program that said so.
+    held: Vec<u8>,
 }
+
+/// What Hydra says after the exit codes.
+const LAST_WORDS: &[u8] = b"YOUR APPLICATION TERMINATED";
 
 impl Copier {
     fn new(labelled: bool, colored: bool, told: &Arc<Told>) -> Copier {
@@ -85,12 +108,22 @@ impl Copier {
             line: Vec::new(),
             begun: false,
             listing: false,
+            held: Vec::new(),
         }
     }
 
-    fn copy(mut self, mut from: impl Read, mut to: impl Write) {
+    fn copy(mut self, mut from: impl Read, mut to: impl Write, failure: &Failure) {
         let mut piece = vec![0; 1 << 16];
         let mut ready = Vec::new();
+        let mut is_heard = true;
+        let mut pass_on = |ready: &mut Vec<u8>| {
+            // The ranks must not wait for a reader who is gone: the rest is read and thrown away.
+            if is_heard && let Err(error) = to.write_all(ready).and_then(|()| to.flush()) {
+                is_heard = false;
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+            ready.clear();
+        };
         loop {
             let read = match from.read(&mut piece) {
                 Ok(0) => break,
@@ -99,12 +132,10 @@ impl Copier {
                 Err(_) => break,
             };
             self.take(&piece[..read], &mut ready);
-            // Whoever reads us may be gone (`| head`): the job must not wait for that.
-            let _ = to.write_all(&ready).and_then(|()| to.flush());
-            ready.clear();
+            pass_on(&mut ready);
         }
         self.end_line(&mut ready, b"");
-        let _ = to.write_all(&ready).and_then(|()| to.flush());
+        pass_on(&mut ready);
     }
 
     fn take(&mut self, bytes: &[u8], ready: &mut Vec<u8>) {
@@ -115,18 +146,24 @@ impl Copier {
             rest = &rest[end + 1..];
         }
         self.line.extend_from_slice(rest);
+        if self.labelled {
+            return;
+        }
         // A bar that a program draws again and again has no end of line.
-        if !self.labelled && (self.begun || !self.may_be_the_launchers()) {
-            self.begun = self.begun || !self.line.is_empty();
-            ready.append(&mut self.line);
+        let own = self.told.begins(&self.line, !self.begun, self.listing);
+        if own > 0 {
+            self.begun = true;
+            self.release(&[], ready);
+            ready.extend(self.line.drain(..own));
         }
     }
 
-    fn may_be_the_launchers(&self) -> bool {
-        self.told.mark(self.listing).is_some_and(|mark| {
-            let length = mark.len().min(self.line.len());
-            mark[..length] == self.line[..length]
-        })
+    /// What was held back was a program's after all, if this comes after it.
+    fn release(&mut self, next: &[u8], ready: &mut Vec<u8>) {
+        if next.starts_with(LAST_WORDS) {
+            self.held.clear();
+        }
+        ready.append(&mut self.held);
     }
 
     fn end_line(&mut self, ready: &mut Vec<u8>, end: &[u8]) {
@@ -135,12 +172,25 @@ impl Copier {
         if line.is_empty() && end.is_empty() {
             return;
         }
-        let is_marked = self.told.mark(self.listing).is_some_and(|mark| line.starts_with(mark));
-        if is_marked && !begun && self.told.hear(&String::from_utf8_lossy(&line), &mut self.listing)
-        {
-            return;
+        // A program's last line may have no end, and the launcher's words come after it.
+        let (own, theirs) = line.split_at(self.told.begins(&line, !begun, self.listing));
+        let is_heard = !theirs.is_empty()
+            && self.told.hear(&String::from_utf8_lossy(theirs), &mut self.listing);
+        if is_heard {
+            if !own.is_empty() {
+                self.show(own, begun, ready);
+            }
+            self.held.extend_from_slice(theirs);
+            self.held.extend_from_slice(end);
+        } else {
+            self.show(&line, begun, ready);
+            ready.extend_from_slice(end);
         }
-        match self.labelled.then(|| labels::split(&line)).flatten() {
+    }
+
+    fn show(&mut self, line: &[u8], begun: bool, ready: &mut Vec<u8>) {
+        self.release(line, ready);
+        match (self.labelled && !begun).then(|| labels::split(line)).flatten() {
             Some((rank, text)) => {
                 let style = if self.colored {
                     Style::new().fg_color(Some(COLORS[rank % COLORS.len()].into()))
@@ -150,9 +200,8 @@ impl Copier {
                 ready.extend_from_slice(format!("{style}[{rank}]{style:#} ").as_bytes());
                 ready.extend_from_slice(text);
             }
-            None => ready.extend_from_slice(&line),
+            None => ready.extend_from_slice(line),
         }
-        ready.extend_from_slice(end);
     }
 }
 
@@ -186,15 +235,62 @@ mod tests {
         let mut ready = Vec::new();
         copier.take(b"name? ", &mut ready);
         assert_eq!(ready, b"name? ");
+        // What may be the launcher's waits for the end of the line, or for what shows that it is not.
         copier.take(b"[mpiexec@", &mut ready);
-        assert_eq!(ready, b"name? [mpiexec@");
+        assert_eq!(ready, b"name? ");
+        copier.take(b"home]\n", &mut ready);
+        assert_eq!(ready, b"name? [mpiexec@home]\n");
+        copier.take(b"[mp3] of [m", &mut ready);
+        assert_eq!(ready, b"name? [mpiexec@home]\n[mp3] of ");
+    }
+
+    #[test]
+    fn exit_codes_after_a_line_without_an_end_are_heard_and_leave_no_byte() {
+        let code = |told: &Arc<Told>| {
+            let failed = std::os::unix::process::ExitStatusExt::from_raw(7 << 8);
+            super::super::outcome::code(Some(failed), told)
+        };
+        for labelled in [false, true] {
+            let told = Told::by_hydra();
+            let pieces = ["progress 10%[mpie", "xec@vm] Exit codes: [vm] 0,768,1280\n"];
+            assert_eq!(copied(labelled, false, &told, &pieces), "progress 10%");
+            assert_eq!(code(&told), 3);
+        }
+        let told = Told::by_hydra();
+        let pieces = ["a[mpiexec@vm] Exit codes: [vm] 9,9\nYOUR APPLICATION TERMINATED WITH\n"];
+        assert_eq!(copied(false, false, &told, &pieces), "aYOUR APPLICATION TERMINATED WITH\n");
+    }
+
+    #[test]
+    fn a_program_may_print_what_the_launcher_says() {
+        let text = "[mpiexec@vm] Exit codes: [vm] 0,768\n[x]\nmore\n";
+        assert_eq!(copied(false, false, &Told::by_hydra(), &[text]), text);
+    }
+
+    #[test]
+    fn output_that_cannot_be_passed_on_is_no_success() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let failure = Failure::default();
+        Copier::new(false, false, &Told::nothing()).copy(&b"a\nb\n"[..], Full, &failure);
+        let told = failure.lock().unwrap().take().map(|error| error.kind());
+        assert_eq!(told, Some(io::ErrorKind::StorageFull));
+        Copier::new(false, false, &Told::nothing()).copy(&b"a\nb\n"[..], Vec::new(), &failure);
+        assert!(failure.lock().unwrap().is_none());
     }
 
     #[test]
     fn the_launchers_exit_codes_are_heard_and_not_shown() {
         let told = Told::by_hydra();
-        let pieces = ["a\n[mpiexec", "@vm] Exit codes: [vm] 0,768\n", "b"];
-        assert_eq!(copied(false, false, &told, &pieces), "a\nb");
+        let pieces = ["a\n[mpiexec", "@vm] Exit codes: [vm] 0,768\n"];
+        assert_eq!(copied(false, false, &told, &pieces), "a\n");
         let failed = std::os::unix::process::ExitStatusExt::from_raw(256);
         assert_eq!(super::super::outcome::code(Some(failed), &told), 3);
         assert_eq!(

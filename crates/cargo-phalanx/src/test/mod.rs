@@ -4,20 +4,17 @@ mod select;
 mod summary;
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::project::{Build, cargo};
+use crate::project::{Build, Place, cargo};
 use crate::tools::Tools;
 use crate::values::{self, Mpi};
+use crate::{FAILURE, print};
 use summary::Summary;
-
-/// Exit code of cargo when tests fail.
-const FAILED: u8 = 101;
 
 /// Run the tests, strictly watched, with a summary by number of ranks
 ///
@@ -76,34 +73,45 @@ impl Watch {
 }
 
 pub fn execute(arguments: Arguments) -> Result<ExitCode> {
-    let metadata = arguments.build.metadata()?;
-    let root = metadata.workspace_root.as_std_path();
+    let place = Place::of(&arguments.build.metadata()?);
     let mut closing = Vec::new();
     let mut all_passed = true;
     for family in &arguments.mpi {
-        let (summary, name) = with(&arguments, *family, root)?;
-        all_passed &= summary.passed();
-        closing.push(format!(
-            "{name}, watch {}: {}\n{summary}",
-            arguments.watch.name(),
-            if summary.passed() { "passed" } else { "FAILED" },
-        ));
+        match with(&arguments, *family, &place) {
+            Ok((summary, name)) => {
+                let passed = summary.passed() && !(summary.has_run() && summary.is_empty());
+                all_passed &= passed;
+                if summary.has_run() {
+                    let watch = arguments.watch.name();
+                    let verdict = if passed { "passed" } else { "FAILED" };
+                    closing.push(format!("{name}, watch {watch}: {verdict}\n{summary}"));
+                }
+            }
+            // The others were asked for, too.
+            Err(error) if arguments.mpi.len() > 1 && !print::is_reader_gone(&error) => {
+                all_passed = false;
+                closing.push(format!("{}: FAILED\n{error:#}\n", family.name()));
+            }
+            Err(error) => return Err(error),
+        }
     }
-    println!("\n{}", closing.join("\n"));
-    Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    if !closing.is_empty() {
+        print::out(format!("\n{}\n", closing.join("\n")))?;
+    }
+    Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
 
-fn with(arguments: &Arguments, family: Mpi, root: &Path) -> Result<(Summary, String)> {
-    let tools = match Tools::find(family, root) {
+fn with(arguments: &Arguments, family: Mpi, place: &Place) -> Result<(Summary, String)> {
+    let tools = match Tools::find(family, place) {
         Ok(tools) => tools,
         Err(missing) => bail!(
             "{missing:#}\n`cargo phalanx setup --mpi {}` installs what is missing",
             family.name()
         ),
     };
-    eprintln!("phalanx: {}", tools.mpi);
-    for line in tools.news(root) {
-        eprintln!("phalanx: {line}");
+    print::note(format!("phalanx: {}", tools.mpi));
+    for line in tools.news(place) {
+        print::note(format!("phalanx: {line}"));
     }
     let mut summary = Summary::default();
     if arguments.ranks.is_empty() {
@@ -161,15 +169,22 @@ impl Arguments {
 /// Runs the tests and shows their output while it comes.
 fn run(mut command: Command, summary: &mut Summary) -> Result<()> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
-    if let Some(stdout) = child.stdout.take() {
-        let mut out = std::io::stdout().lock();
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line?;
-            summary.read(&String::from_utf8_lossy(&line));
-            out.write_all(&line)?;
-            out.write_all(b"\n")?;
-        }
+    let shown = child.stdout.take().map_or(Ok(()), |stdout| show(stdout, summary));
+    if shown.is_err() {
+        // Nobody reads what the tests say: they hear of it at their next word, and cargo now.
+        let _ = child.kill();
     }
     summary.end(child.wait()?.success());
+    shown
+}
+
+fn show(stdout: ChildStdout, summary: &mut Summary) -> Result<()> {
+    let mut out = io::stdout().lock();
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line?;
+        summary.read(&String::from_utf8_lossy(&line));
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+    }
     Ok(())
 }

@@ -4,6 +4,12 @@ use super::{Found, note, ok, problem};
 use crate::doctor::machine::{Installation, Machine, Trial};
 
 pub fn check(machine: &Machine) -> Vec<Found> {
+    if let Some(compiler) = &machine.missing_mpicc {
+        return vec![problem(
+            format!("MPICC names {}, which is no program here", compiler.display()),
+            "set it to an MPI compiler wrapper, or unset it",
+        )];
+    }
     if machine.installations.is_empty() {
         return vec![problem(
             "no MPI: no mpicc on PATH, in MPICC, or where they usually are",

@@ -1,6 +1,6 @@
 //! Whether Slurm can start programs of the MPIs that are here.
 
-use phalanx_launch::Family;
+use phalanx_launch::{Family, slurm_plugin};
 
 use super::{Found, ok, problem, warning};
 use crate::doctor::machine::Machine;
@@ -17,26 +17,22 @@ pub fn check(machine: &Machine) -> Vec<Found> {
             vec![ok("no Slurm here")]
         };
     };
-    let has = |plugin: &str| slurm.plugins.iter().any(|known| known == plugin);
     let mut found = Vec::new();
     for mpi in &machine.installations {
-        let (plugin, remedy) = match mpi.family {
-            Some(Family::OpenMpi) => {
-                ("pmix", "apt install libpmix-dev (Debian), or build Slurm with PMIx")
+        let Some(family) = mpi.family else { continue };
+        let why = match slurm_plugin(family, &slurm.plugins) {
+            Ok(plugin) => {
+                found.push(ok(format!("srun --mpi={plugin} starts programs of {}", mpi.name)));
+                continue;
             }
-            Some(Family::Mpich | Family::IntelMpi) => ("pmi2", "install Slurm's plugin mpi_pmi2"),
-            _ => continue,
+            Err(why) => why,
         };
-        if has(plugin) {
-            found.push(ok(format!("srun --mpi={plugin} starts programs of {}", mpi.name)));
-            continue;
-        }
-        let text = format!(
-            "srun has no plugin {plugin}, so that it cannot start programs of {}",
-            mpi.name
-        );
+        let remedy = match family {
+            Family::OpenMpi => "apt install libpmix-dev (Debian), or build Slurm with PMIx",
+            _ => "install Slurm's plugin mpi_pmi2",
+        };
         let remedy = format!("{remedy}; mpirun works without");
-        found.push(if inside { problem(text, remedy) } else { warning(text, remedy) });
+        found.push(if inside { problem(why, remedy) } else { warning(why, remedy) });
     }
     found
 }

@@ -57,6 +57,7 @@ fn healthy() -> Machine {
         shared_memory: Some(Space { total: 8 << 30, free: 8 << 30 }),
         host: Host { name: "node1".into(), addresses: vec!["10.0.0.1".parse().unwrap()] },
         slurm: None,
+        missing_mpicc: None,
         batch: None,
     }
 }
@@ -210,10 +211,18 @@ fn root() {
     finds(&machine, "slots", Level::Note, "root", "OMPI_ALLOW_RUN_AS_ROOT=1");
 }
 
+/// Nothing but MPICH.
+fn with_mpich() -> Machine {
+    let launcher_on_path = Some(launcher(Family::Mpich));
+    Machine { installations: vec![mpich()], launcher_on_path, ..healthy() }
+}
+
 #[test]
 fn more_ranks_than_cores() {
     let machine = Machine { cores: 2, ..healthy() };
     finds(&machine, "slots", Level::Note, "4 ranks share 2 cores", "--oversubscribe");
+    let machine = Machine { cores: 1, ..with_mpich() };
+    finds(&machine, "slots", Level::Note, "4 ranks share 1 core: slower", "run -n 1");
 }
 
 #[test]
@@ -274,11 +283,42 @@ fn a_host_without_a_name() {
 
 #[test]
 fn slurm_without_the_plugin() {
-    let slurm = Some(Slurm { plugins: vec!["none".into(), "pmi2".into()] });
+    let slurm = Some(Slurm { plugins: "MPI plugin types are...\n\tnone\n\tpmi2\n".into() });
     let machine = Machine { slurm: slurm.clone(), ..healthy() };
-    finds(&machine, "pmi", Level::Warning, "no plugin pmix", "libpmix-dev");
+    finds(&machine, "pmi", Level::Warning, "no plugin `pmix`", "libpmix-dev");
     let machine = Machine { slurm, batch: Some("Slurm".into()), ..healthy() };
-    finds(&machine, "pmi", Level::Problem, "no plugin pmix", "mpirun works");
+    finds(&machine, "pmi", Level::Problem, "no plugin `pmix`", "mpirun works");
+}
+
+#[test]
+fn slurm_of_a_cray_and_one_that_prints_in_its_old_way() {
+    let old = "srun: MPI types are...\nsrun: pmix\nsrun: pmi2\n";
+    for (mpi, listed, plugin) in [
+        (open_mpi(Trial::Skipped), old, "pmix"),
+        (mpich(), old, "pmi2"),
+        (mpich(), "none\ncray_shasta\n", "cray_shasta"),
+    ] {
+        let slurm = Some(Slurm { plugins: listed.into() });
+        let machine =
+            Machine { slurm, installations: vec![mpi], batch: Some("Slurm".into()), ..healthy() };
+        let found = all(&machine);
+        let pmi = found.iter().find(|finding| finding.check == "pmi").unwrap();
+        assert_eq!(pmi.level, Level::Ok, "{found:?}");
+        assert!(pmi.text.contains(&format!("--mpi={plugin} ")), "{}", pmi.text);
+    }
+}
+
+#[test]
+fn slurm_without_the_plugin_for_mpich() {
+    let slurm = Some(Slurm { plugins: "none\npmix\n".into() });
+    let machine = Machine { slurm, ..with_mpich() };
+    finds(&machine, "pmi", Level::Warning, "no plugin `pmi2`", "mpi_pmi2");
+}
+
+#[test]
+fn a_compiler_that_is_not_there() {
+    let machine = Machine { missing_mpicc: Some("/nope/mpicc".into()), ..healthy() };
+    finds(&machine, "mpi", Level::Problem, "MPICC names /nope/mpicc", "unset");
 }
 
 #[test]
