@@ -1,6 +1,6 @@
 //! `cargo phalanx`, as it is typed: with real programs, launchers, shells and projects.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -237,6 +237,65 @@ fn hosts_are_given_to_the_launcher_in_its_words() {
 }
 
 #[test]
+fn a_reader_who_leaves_ends_the_job_and_a_full_disk_is_no_success() {
+    for more in [&[][..], &["--tag-output"]] {
+        let run = [
+            &["run", "-q", "-n", "2", "--timeout", "60s"],
+            more,
+            &["--program", FAIL, "--", "prints"],
+        ];
+        let run: Vec<&str> = run.concat();
+        let mut child = phalanx(&run)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cargo-phalanx runs");
+        let mut first = [0; 5];
+        child.stdout.take().expect("a pipe").read_exact(&mut first).expect("a word");
+        let start = Instant::now();
+        // The pipe is closed now.
+        let ended = Said::from(child.wait_with_output().expect("it ends"));
+        ended.leaves_with(141);
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        assert_eq!(ended.stderr, "", "nobody wants to hear how it ended");
+
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let mut child = phalanx(&run).stdout(full).stderr(Stdio::piped()).spawn();
+        let child = child.as_mut().expect("cargo-phalanx runs");
+        let mut text = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut text).expect("words");
+        assert_eq!(child.wait().expect("it ends").code(), Some(101), "{text}");
+        assert!(text.contains("the output of the job cannot be written: No space left"), "{text}");
+    }
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let dry = ["run", "--dry-run", "--program", FAIL];
+    for arguments in [&dry[..], &["doctor", "--no-trial"], &["man"], &["completions", "bash"]] {
+        let child = phalanx(arguments).stdout(full()).stderr(Stdio::piped()).spawn();
+        let ended = Said::from(child.and_then(|it| it.wait_with_output()).expect("it ends"));
+        ended.leaves_with(101).tells("error: No space left on device");
+    }
+}
+
+#[test]
+fn a_last_line_without_an_end_stays_as_it_is_and_so_does_the_exit_code() {
+    for more in [&[][..], &["--tag-output"]] {
+        let run = [&["run", "-q", "-n", "3"], more, &["--program", FAIL, "--", "unfinished-line"]];
+        let ended = said(&mut phalanx(&run.concat()));
+        assert!(matches!(ended.code, Some(3 | 5)), "{}", ended.text());
+        assert_eq!(ended.stdout.matches("progress 10%").count(), 3, "{}", ended.text());
+        assert!(!ended.stdout.contains("Exit codes"), "{}", ended.text());
+    }
+}
+
+#[test]
+fn a_rank_that_leaves_before_the_others_begin_is_told_of() {
+    let run = ["run", "-n", "2", "--timeout", "14.5s", "--program", FAIL, "--", "left-before"];
+    let ended = said(&mut phalanx(&run));
+    ended.leaves_with(124).tells("1 of 2 ranks left more than 10 s ago");
+    ended.tells("the job was ended after 14.5 s");
+}
+
+#[test]
 fn one_rank_is_started_by_a_debugger() {
     let folder = Folder::new("debugger");
     let debugger =
@@ -287,6 +346,10 @@ fn wrong_calls_are_explained() {
     let script = root().join("scripts/pi");
     wrong(&["run", "--program", script.to_str().unwrap()], 101, "it is a script");
     wrong(&["run", "-n", "0"], 2, "no number of ranks");
+    wrong(&["run", "-n", "-1"], 2, "`-1` is no number of ranks");
+    wrong(&["run", "-n", "2147483648"], 2, "no number of ranks");
+    let colon = ["run", "--program", &built("hello"), "--", "a", ":", "b"];
+    wrong(&colon, 101, "an argument of the program is `:`");
     wrong(&["run", "--timeout", "soon"], 2, "no time");
     wrong(&["run"], 101, "which program? Say --bin with one of: ");
     wrong(&["run", "--bin", "nope"], 101, "there is no bin `nope` here");
@@ -295,6 +358,8 @@ fn wrong_calls_are_explained() {
     wrong(&["batch", "--scheduler", "slurm", "--warn", "1h", "--", "pi"], 101, "shorter");
     wrong(&["doctor", "--program", "/no/such"], 101, "there is no program");
     wrong(&["new", "2d"], 101, "no name for a package");
+    wrong(&["new", "fn"], 101, "has a meaning of its own");
+    wrong(&["new", "."], 101, "say the folder that is to be made");
     wrong(&["new", "crates"], 101, "is there already");
     wrong(&["frobnicate"], 2, "unrecognized subcommand");
     let mut nowhere = phalanx(&["run"]);
@@ -427,7 +492,8 @@ fn the_doctor_sees_a_broken_machine() {
     command
         .current_dir(&folder.0)
         .env("PATH", &empty)
-        .env("CARGO_TARGET_DIR", folder.0.join("target"));
+        .env("CARGO_TARGET_DIR", folder.0.join("target"))
+        .env("XDG_DATA_HOME", folder.0.join("data"));
     for variable in ["CARGO", "MPICC", "LIBCLANG_PATH", "MPI_HOME"] {
         command.env_remove(variable);
     }
@@ -444,6 +510,12 @@ fn setup_prints_what_a_shell_needs_and_check_installs_nothing() {
     assert!(output.status.success(), "{}\n{output:?}", ended.text());
 
     let folder = Folder::new("setup");
+    // Where there is no project, nothing is said of one.
+    let ended =
+        said(phalanx(&["setup", "--check"]).current_dir(&folder.0).env_remove("CARGO_TARGET_DIR"));
+    ended.leaves_with(0).tells("launcher /");
+    assert!(!ended.stdout.contains("CARGO_TARGET_DIR"), "{}", ended.text());
+    assert_eq!(fs::read_dir(&folder.0).expect("the folder").count(), 0, "nothing is written");
     let missing = folder.0.join("no-such-mpicc");
     let ended = said(phalanx(&["setup", "--check"]).current_dir(root()).env("MPICC", &missing));
     ended.leaves_with(101).tells("MPICC names");

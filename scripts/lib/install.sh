@@ -66,7 +66,7 @@ apt_install() {
         "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" \
             </dev/null >>"$setup_log" 2>&1
     }
-    mkdir -p "$target_root"
+    mkdir -p "$(dirname "$setup_log")"
     # Without package lists, or with old ones, the first attempt fails at once.
     apt_get install --no-install-recommends "$@" ||
         { apt_get update && apt_get install --no-install-recommends "$@"; }
@@ -90,7 +90,7 @@ install_wheels() {
 
 # The system's pip, or one that needs no installation: Debian's python3 comes without.
 find_pip() {
-    mkdir -p "$target_root" "$wheel_root"
+    mkdir -p "$(dirname "$setup_log")" "$wheel_root"
     pip=(python3 -m pip)
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
         pip=(python3 "$wheel_root/pip.whl/pip")

@@ -15,7 +15,7 @@
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${PHALANX_PROJECT:-$(cd "$lib/../.." && pwd)}
 target_root=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
-setup_log=$target_root/setup.log
+setup_log=${PHALANX_WHEELS:-$target_root}/setup.log
 wheel_root=${PHALANX_WHEELS:-$target_root/mpi}
 given_rustflags=${RUSTFLAGS:-}
 setup_installs=yes
@@ -53,7 +53,7 @@ need_rust() {
     # Where there is no project yet, or it does not say, any version will do.
     wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml" 2>/dev/null || true)
     if ! found=$(rustc --version 2>/dev/null) || ! has cargo; then
-        fail "Rust is missing: install version $wanted or newer from https://rustup.rs."
+        fail "Rust is missing: install ${wanted:+version $wanted or newer }from https://rustup.rs."
     fi
     found=$(cut -d ' ' -f 2 <<<"$found")
     if [[ $(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1) != "$wanted" ]]; then

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::panic::catch_unwind;
 use std::process::{self, ExitCode};
 use std::thread;
@@ -14,9 +15,17 @@ use phalanx::prelude::*;
 fn main() -> ExitCode {
     let mode = env::args().nth(1).expect("a mode");
     match mode.as_str() {
+        "left-before" if is_rank_1() => ExitCode::SUCCESS,
         "session-dropped" | "session-panic" => with_a_session(&mode),
         _ => phalanx::run(|world| within_run(&world, &mode)),
     }
+}
+
+/// What the launchers tell a process before it has started MPI.
+fn is_rank_1() -> bool {
+    ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"]
+        .iter()
+        .any(|name| env::var(name).is_ok_and(|rank| rank == "1"))
 }
 
 /// Says when it happens: the test measures how long the others live after it.
@@ -42,6 +51,16 @@ fn within_run(world: &Comm, mode: &str) -> Result<ExitCode, Box<dyn Error>> {
     };
     if what == "code" {
         return Ok(ExitCode::from(7));
+    }
+    if what == "unfinished-line" {
+        print!("progress 10%");
+        io::stdout().flush()?;
+        return Ok(ExitCode::from([0, 3, 5][world.rank() % 3]));
+    }
+    if what == "prints" {
+        for line in 0.. {
+            writeln!(io::stdout(), "line {line} of rank {}", world.rank())?;
+        }
     }
     if what == "caught" {
         let caught = catch_unwind(|| panic!("nobody needs to know"));

@@ -208,6 +208,7 @@ pub fn cargo(subcommand: &str) -> Command {
 
 /// Where a project is, and where it is built.
 pub struct Place {
+    pub is_project: bool,
     pub root: PathBuf,
     pub target: PathBuf,
 }
@@ -219,7 +220,7 @@ impl Place {
             Ok(metadata) => Ok(Place::of(&metadata)),
             Err(_) => {
                 let root = std::env::current_dir()?;
-                Ok(Place { target: root.join("target"), root })
+                Ok(Place { is_project: false, target: root.join("target"), root })
             }
         }
     }
@@ -227,6 +228,7 @@ impl Place {
     /// As cargo says it: its settings may put the target folder anywhere.
     pub fn of(metadata: &Metadata) -> Place {
         Place {
+            is_project: true,
             root: metadata.workspace_root.clone().into_std_path_buf(),
             target: metadata.target_directory.clone().into_std_path_buf(),
         }

@@ -39,6 +39,9 @@ pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
         tools.compiler.display(),
         tools.launcher.display()
     ));
-    print::out(format!("{}\n", tools.exports.trim_end()))?;
+    // Outside of a project there is nothing yet that would be built here.
+    let is_wanted = |line: &&str| place.is_project || !line.starts_with("export CARGO_TARGET_DIR=");
+    let lines: Vec<&str> = tools.exports.lines().filter(is_wanted).collect();
+    print::out(format!("{}\n", lines.join("\n")))?;
     Ok(ExitCode::SUCCESS)
 }

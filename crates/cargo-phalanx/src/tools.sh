@@ -6,7 +6,7 @@ set -euo pipefail
 if [[ $3 != install ]]; then
     setup_installs=no
 fi
-if [[ $3 == look ]]; then
+if [[ $3 == look || ! -e $root/Cargo.toml ]]; then
     setup_changes=no
 fi
 setup "$2" >&2

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStderr, ChildStdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -35,6 +36,9 @@ pub struct Relay {
 /// Why output could not be passed on.
 type Failure = Arc<Mutex<Option<io::Error>>>;
 
+/// Whether whoever reads the output has left (`| head`): then nobody wants to hear how the job ends.
+type ReaderGone = Arc<AtomicBool>;
+
 impl Relay {
     pub fn start(
         stdout: ChildStdout,
@@ -55,6 +59,8 @@ impl Relay {
         let err = Copier::new(labelled, colored(AutoStream::choice(&io::stderr())), told);
         let failure = Failure::default();
         let (of_out, of_err) = (Arc::clone(&failure), Arc::clone(&failure));
+        let gone = ReaderGone::default();
+        let (out, err) = (out.until(&gone), err.until(&gone));
         Relay {
             threads: [
                 thread::spawn(move || out.copy(stdout, io::stdout(), &of_out)),
@@ -94,6 +100,7 @@ struct Copier {
     listing: bool,
     /// What the launcher said of exit codes. If more comes after it, it was a program that said so.
     held: Vec<u8>,
+    reader_gone: ReaderGone,
 }
 
 /// What Hydra says after the exit codes.
@@ -109,17 +116,31 @@ impl Copier {
             begun: false,
             listing: false,
             held: Vec::new(),
+            reader_gone: ReaderGone::default(),
         }
+    }
+
+    /// Copies nothing more when the reader has left.
+    fn until(mut self, reader_gone: &ReaderGone) -> Copier {
+        self.reader_gone = Arc::clone(reader_gone);
+        self
     }
 
     fn copy(mut self, mut from: impl Read, mut to: impl Write, failure: &Failure) {
         let mut piece = vec![0; 1 << 16];
         let mut ready = Vec::new();
         let mut is_heard = true;
+        let reader_gone = Arc::clone(&self.reader_gone);
         let mut pass_on = |ready: &mut Vec<u8>| {
             // The ranks must not wait for a reader who is gone: the rest is read and thrown away.
-            if is_heard && let Err(error) = to.write_all(ready).and_then(|()| to.flush()) {
+            if is_heard
+                && !reader_gone.load(Ordering::Relaxed)
+                && let Err(error) = to.write_all(ready).and_then(|()| to.flush())
+            {
                 is_heard = false;
+                if error.kind() == io::ErrorKind::BrokenPipe {
+                    reader_gone.store(true, Ordering::Relaxed);
+                }
                 failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
             ready.clear();
