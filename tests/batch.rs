@@ -283,6 +283,12 @@ fn a_job_that_is_told_to_end_saves_and_is_queued_again() {
         scontrol show job $told | grep Restarts
         scancel $told
         until_state $told CANCELLED
+        cancelled=$(job . cancelled)
+        until_begun $cancelled cancelled
+        scancel $cancelled
+        until_state $cancelled CANCELLED
+        sleep 3
+        scontrol show job $cancelled | grep -E 'JobState|Restarts'
         mkdir full
         trap "umount $PWD/full" EXIT
         mount -t tmpfs -o size=4k,nr_inodes=2 none full
@@ -294,18 +300,22 @@ fn a_job_that_is_told_to_end_saves_and_is_queued_again() {
         scontrol show job $full | grep Restarts
         scancel $full
         until_state $full CANCELLED
-        ls saved-told saved-full
+        ls saved-told saved-cancelled saved-full
         cat *.out"#
     );
     let Some(cluster) = Cluster::run(System::Slurm, "told", &script) else { return };
     let text = &cluster.stdout;
-    assert!(
-        !text.contains("job 1 is") && !text.contains("job 2 is"),
-        "a state does not come: {text}"
+    let in_vain = (1..=3).any(|job| text.contains(&format!("job {job} is")));
+    assert!(!in_vain, "a state does not come: {text}");
+    assert_eq!(
+        text.matches("Restarts=0").count(),
+        1,
+        "one that is cancelled does not come back: {text}"
     );
+    assert!(text.contains("JobState=CANCELLED"), "{text}");
     assert_eq!(text.matches("Restarts=1").count(), 2, "{text}");
     assert_eq!(text.matches("== stopped with a checkpoint: queued again").count(), 2, "{text}");
-    assert!(text.matches(".phxckpt").count() >= 2, "{text}");
+    assert!(text.matches(".phxckpt").count() >= 3, "{text}");
 }
 
 /// Runs a shell script as a job of two nodes with two ranks on each; its output.

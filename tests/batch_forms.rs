@@ -193,30 +193,33 @@ fn a_warned_job_saves_and_is_queued_again(system: &'static str) {
         ];
         std::iter::once(heat.clone()).chain(words.map(str::to_owned)).collect()
     };
-    let saved = || fs::read_dir(stage.folder.join("saved")).is_ok_and(|mut it| it.next().is_some());
+    // Who saves here, once the ranks can be warned.
+    let holder = || fs::read_to_string(stage.folder.join("saved/.lock")).unwrap_or_default();
     let endless = program("1000000000");
     let words: Vec<&str> = endless.iter().map(String::as_str).collect();
     let warned = |more: &[(&str, &str)]| {
+        let _ = fs::remove_file(stage.folder.join("flux.pid"));
+        let before = holder();
         let job = stage.start(&words, more);
         // PBS warns nobody: the script does.
         if system != "pbs" {
-            wait_for("the ranks begin", saved);
+            wait_for("the ranks begin", || !holder().is_empty() && holder() != before);
             thread::sleep(Duration::from_secs(1));
             warn(&job);
         }
         ended(job.wait_with_output())
     };
     // This is the last run that it may have.
-    let last = [("PHALANX_RUN", "100"), ("LIMIT", "00:00:08")];
+    let last = [("PHALANX_RUN", "100"), ("LIMIT", "00:00:17")];
     if system == "lsf" {
-        fs::write(stage.folder.join(".runs-7"), "99\n").expect("a number");
+        fs::write(stage.folder.join(".runs-7-0"), "99\n").expect("a number");
     }
     let (code, text) = warned(&last);
     assert_ne!(code, Some(0), "{text}");
     assert!(text.contains("== warned") && text.contains("told to stop: step "), "{text}");
     assert_eq!(stage.submitted(), None, "{text}");
 
-    let (code, text) = warned(&[("LIMIT", "00:00:08")]);
+    let (code, text) = warned(&[("LIMIT", "00:00:17")]);
     assert!(text.contains("== warned") && text.contains("told to stop: step "), "{text}");
     let submitted = stage.submitted();
     match system {
@@ -226,7 +229,7 @@ fn a_warned_job_saves_and_is_queued_again(system: &'static str) {
             assert_eq!(code, Some(0), "{text}");
             let asked = submitted.expect("a job").join(" ");
             let select =
-                "-l walltime=00:00:08 -l select=1:ncpus=2:mpiprocs=2:mem=1gb -A us -q short";
+                "-l walltime=00:00:17 -l select=1:ncpus=2:mpiprocs=2:mem=1gb -A us -q short";
             assert!(
                 asked.starts_with(&format!("-N phalanx {select} -v PROGRAM,PHALANX_RUN")),
                 "{asked}"
@@ -313,6 +316,18 @@ const FORMS: [(&str, &str, &[&str]); 5] = [
         ],
     ),
 ];
+
+#[test]
+fn all_scripts_supervise_their_job_in_the_same_way() {
+    let functions = FORMS.map(|(system, ..)| {
+        let text = fs::read_to_string(root().join(format!("scripts/batch/{system}.sh")));
+        let text = text.expect("a script");
+        let start = text.find("supervise() {").expect("a function");
+        let end = text[start..].find("\n}\n").expect("its end");
+        text[start..start + end].replace("read -r _ ", "read -r job ")
+    });
+    assert!(functions.iter().all(|function| *function == functions[0]), "{functions:#?}");
+}
 
 #[test]
 fn each_script_has_the_form_of_its_system() {

@@ -379,6 +379,41 @@ fn one_job_at_a_time_saves_and_any_may_read(world: Comm) -> phalanx::Result<()> 
     world.barrier()
 }
 
+/// What a reader has in its list may be removed or replaced before it is read.
+#[phalanx::test(ranks = [2, 4, 5])]
+fn readers_beside_a_job_that_saves_always_find_one(world: Comm) -> phalanx::Result<()> {
+    const STEPS: u64 = 40;
+    let place = Place::new(&world, "beside")?;
+    let saves = world.rank() < world.size() / 2;
+    let half = world.split(Some(u32::from(saves)), 0)?.expect("every rank has one");
+    let folder = if saves { Some(Folder::open(&half, &place.path)?.keep(1)) } else { None };
+    if let Some(folder) = &folder {
+        save(folder, &half, 0)?;
+    }
+    world.barrier()?;
+    if let Some(folder) = &folder {
+        for step in 1..=STEPS {
+            // Every other one is replaced.
+            save(folder, &half, step / 2)?;
+        }
+    } else {
+        let reader = Folder::open_to_read(&half, &place.path)?;
+        let mut last = 0;
+        while last < STEPS / 2 {
+            let saved = reader.latest()?.expect("there is always one");
+            assert_eq!(saved.refused(), []);
+            assert!(saved.step() >= last, "{} after {last}", saved.step());
+            last = saved.step();
+            for rank in 0..saved.parts() {
+                assert_eq!(saved.part(rank)?.slice::<f64>("cells")?, cells(rank, last));
+            }
+        }
+    }
+    world.barrier()?;
+    drop(folder);
+    half.free()
+}
+
 #[phalanx::test(ranks = [2, 3])]
 fn ranks_at_different_steps_save_nothing(world: Comm) -> phalanx::Result<()> {
     let place = Place::new(&world, "steps")?;

@@ -41,9 +41,9 @@ supervise() {
         echo $!
         wait $! && echo 0 || echo $?
     )
-    read -r _ <&3
+    # In some modes of bash a signal ends the reading; it does not end the command.
+    until read -r _ <&3 || (($? <= 128)); do :; done
     until [[ -n $code ]]; do
-        # A signal ends the reading, not the command.
         read -r code <&3 || (($? > 128)) || code=1
     done
     return "$code"
@@ -52,6 +52,7 @@ supervise() {
 # Ranks that do not know the warning go on.
 rank='trap "" USR1; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; flux job kill --signal=USR1 "$(flux job last)" || true' USR1
+trap 'echo "== told to end, $(date -Is)"; flux job kill --signal=TERM "$(flux job last)" || true' TERM
 # A rank that fails ends the others at once; their exit code is that of the job.
 code=0
 supervise flux run --ntasks="$slots" --label-io --setopt=exit-timeout=none --setopt=exit-on-error \

@@ -29,7 +29,7 @@ if [[ ${#modules[@]} -gt 0 ]]; then
     module load "${modules[@]}"
 fi
 
-runs=.runs-$JOB_ID
+runs=.runs-$JOB_ID-${SGE_TASK_ID:-0}
 run_number=$(($(cat "$runs" 2>/dev/null || echo 0) + 1))
 echo "$run_number" >"$runs"
 echo "== job $JOB_ID, run $run_number, on $(cut -d ' ' -f 1 "$PE_HOSTFILE" | paste -sd ' '), $NSLOTS ranks, $(date -Is)"
@@ -57,9 +57,9 @@ supervise() {
         echo $!
         wait $! && echo 0 || echo $?
     )
-    read -r job <&3
+    # In some modes of bash a signal ends the reading; it does not end the command.
+    until read -r job <&3 || (($? <= 128)); do :; done
     until [[ -n $code ]]; do
-        # A signal ends the reading, not the command.
         read -r code <&3 || (($? > 128)) || code=1
     done
     return "$code"
@@ -69,6 +69,7 @@ supervise() {
 # catch it. mpiexec catches both, and sends them on to ranks, of which most know at most SIGUSR1.
 rank='trap "" USR1 USR2; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1 USR2
+trap 'echo "== told to end, $(date -Is)"; pass_on TERM' TERM
 code=0
 supervise mpiexec "${label[@]}" -n "$NSLOTS" bash -c "$rank" rank "$@" || code=$?
 

@@ -27,7 +27,7 @@ if [[ ${#modules[@]} -gt 0 ]]; then
     module load "${modules[@]}"
 fi
 
-runs=.runs-$LSB_JOBID
+runs=.runs-$LSB_JOBID-${LSB_JOBINDEX:-0}
 run_number=$(($(cat "$runs" 2>/dev/null || echo 0) + 1))
 echo "$run_number" >"$runs"
 echo "== job $LSB_JOBID, run $run_number, on ${LSB_MCPU_HOSTS:-?}, $(date -Is)"
@@ -55,9 +55,9 @@ supervise() {
         echo $!
         wait $! && echo 0 || echo $?
     )
-    read -r job <&3
+    # In some modes of bash a signal ends the reading; it does not end the command.
+    until read -r job <&3 || (($? <= 128)); do :; done
     until [[ -n $code ]]; do
-        # A signal ends the reading, not the command.
         read -r code <&3 || (($? > 128)) || code=1
     done
     return "$code"
@@ -66,6 +66,7 @@ supervise() {
 # Ranks that do not know the warning go on.
 rank='trap "" USR1; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
+trap 'echo "== told to end, $(date -Is)"; pass_on TERM' TERM
 code=0
 supervise mpiexec "${label[@]}" -n "$LSB_DJOB_NUMPROC" bash -c "$rank" rank "${command[@]}" || code=$?
 

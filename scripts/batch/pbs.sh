@@ -55,9 +55,9 @@ supervise() {
         echo $!
         wait $! && echo 0 || echo $?
     )
-    read -r job <&3
+    # In some modes of bash a signal ends the reading; it does not end the command.
+    until read -r job <&3 || (($? <= 128)); do :; done
     until [[ -n $code ]]; do
-        # A signal ends the reading, not the command.
         read -r code <&3 || (($? > 128)) || code=1
     done
     return "$code"
@@ -76,6 +76,7 @@ fi
 # Ranks that do not know the warning go on.
 rank='trap "" USR1; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
+trap 'echo "== told to end, $(date -Is)"; pass_on TERM' TERM
 watch=""
 if ((walltime > warn_before)); then
     {

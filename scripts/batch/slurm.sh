@@ -55,9 +55,9 @@ supervise() {
         echo $!
         wait $! && echo 0 || echo $?
     )
-    read -r job <&3
+    # In some modes of bash a signal ends the reading; it does not end the command.
+    until read -r job <&3 || (($? <= 128)); do :; done
     until [[ -n $code ]]; do
-        # A signal ends the reading, not the command.
         read -r code <&3 || (($? > 128)) || code=1
     done
     return "$code"
@@ -82,13 +82,18 @@ export again
 
 rm -f "$again"
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
-# Slurm tells the ranks itself.
-trap 'echo "== told to end, $(date -Is)"' TERM
+# Slurm tells the ranks itself. Who tells this script, too, wants no more of the job (scancel).
+cancelled=""
+trap 'cancelled=yes; echo "== told to end, $(date -Is)"' TERM
 code=0
 supervise srun --mpi="$mpi" --export=ALL --kill-on-bad-exit=1 --label bash -c 'run_rank "$@"' rank "$@" || code=$?
 
 if [[ $code -eq 85 || ($code -eq 0 && -e $again) ]]; then
     rm -f "$again"
+    if [[ -n $cancelled ]]; then
+        echo "== stopped with a checkpoint, and cancelled, $(date -Is)"
+        exit 85
+    fi
     if [[ $run_number -ge $max_runs ]]; then
         echo "== stopped with a checkpoint in run $run_number, the last one, $(date -Is)"
         exit 85

@@ -43,12 +43,15 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// `[[days-]hours:]minutes:seconds`.
+/// `[hours:]minutes:seconds`, `days-hours:minutes[:seconds]`: as Slurm reads them.
 fn clock(text: &str) -> Option<f64> {
     let (days, rest) = text.split_once('-').unwrap_or(("0", text));
     let number =
         |text: &str| text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok())?;
-    let parts = rest.split(':').map(number).collect::<Option<Vec<u32>>>()?;
+    let mut parts = rest.split(':').map(number).collect::<Option<Vec<u32>>>()?;
+    if text.contains('-') && parts.len() == 2 {
+        parts.push(0);
+    }
     let in_range = parts.len() <= 3 && parts.iter().skip(1).all(|part| *part < 60);
     let seconds = parts.iter().fold(0.0, |seconds, part| seconds * 60.0 + f64::from(*part));
     in_range.then_some(seconds + f64::from(number(days)?) * 86400.0)
@@ -96,6 +99,8 @@ mod tests {
         assert_eq!(seconds("2d"), Ok(172_800.0));
         assert_eq!(seconds("1d12h"), Ok(129_600.0));
         assert_eq!(seconds("1-00:00:10"), Ok(86_410.0));
+        assert_eq!(seconds("1-12:00"), Ok(129_600.0));
+        assert_eq!(seconds("01:30"), Ok(90.0));
         assert_eq!(seconds("0.5s"), Ok(0.5));
         assert_eq!(seconds("1s500ms"), Ok(1.5));
         let wrong = [

@@ -15,8 +15,11 @@ pub fn cores() -> usize {
 /// Number of cores that this process may use, where the hardware threads of one count once. So many
 /// ranks Open MPI starts without being told more.
 pub fn physical_cores() -> usize {
-    let found = distinct(&sys::allowed_processors(), Path::new("/sys/devices/system/cpu"));
-    found.clamp(1, cores().max(1))
+    match distinct(&sys::allowed_processors(), Path::new("/sys/devices/system/cpu")) {
+        // The system does not tell, or has more processors than it can tell of in this way.
+        0 => cores(),
+        found => found.min(cores()),
+    }
 }
 
 /// How many cores these processors are threads of. One of which nothing is known is a core of its own.

@@ -84,13 +84,14 @@ impl Signal {
 
     /// The bit that stands for it.
     fn bit(self) -> u64 {
-        1 << self.number()
+        1 << self.index()
     }
 
-    /// Of signals as bits, the one with the largest number.
-    fn largest_of(bits: u64) -> Option<Signal> {
-        let found = ALL.iter().map(|(signal, _)| *signal).filter(|it| it.bit() & bits != 0);
-        found.max_by_key(|signal| signal.number())
+    /// Of signals as bits, the one that asks for most: to end before to be warned.
+    fn most_urgent(bits: u64) -> Option<Signal> {
+        [Signal::Term, Signal::Int, Signal::Hup, Signal::Usr2, Signal::Usr1]
+            .into_iter()
+            .find(|signal| signal.bit() & bits != 0)
     }
 }
 
@@ -138,15 +139,16 @@ impl Signals {
         Ok(all)
     }
 
-    /// The signal that has come to this rank; of several the one with the largest number. Others may not have
-    /// seen it: do nothing that they would have to take part in.
+    /// The signal that has come to this rank; of several the most urgent, as for [`agreed`](Self::agreed).
+    /// Others may not have seen it: do nothing that they would have to take part in.
     pub fn seen(&self) -> Option<Signal> {
-        Signal::largest_of(self.bits())
+        Signal::most_urgent(self.bits())
     }
 
-    /// The signal that has come to any rank, the same on all; of several the one with the largest number,
-    /// so that a request to end ([`Term`](Signal::Term)) is not hidden by a warning. It is remembered until
-    /// it is [forgotten](Self::forget). Collective: it costs an allreduce of 8 bytes, so a program with short
+    /// The signal that has come to any rank, the same on all; of several the most urgent: a request to end
+    /// ([`Term`](Signal::Term), [`Int`](Signal::Int), [`Hup`](Signal::Hup)) is not hidden by a warning
+    /// ([`Usr2`](Signal::Usr2), [`Usr1`](Signal::Usr1)). It is remembered until it is
+    /// [forgotten](Self::forget). Collective: it costs an allreduce of 8 bytes, so a program with short
     /// steps asks now and then.
     ///
     /// # Errors
@@ -155,7 +157,7 @@ impl Signals {
     /// MPI: `MPI_Allreduce`.
     #[track_caller]
     pub fn agreed(&self, comm: &Comm) -> Result<Option<Signal>> {
-        Ok(Signal::largest_of(comm.allreduce(&self.bits(), BitOr)?))
+        Ok(Signal::most_urgent(comm.allreduce(&self.bits(), BitOr)?))
     }
 
     /// Forgets a signal that was acted on, on this rank: for a program that saves and goes on. If it comes to

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::script::Script;
 use super::{Arguments, Scheduler};
@@ -109,6 +109,9 @@ fn lsf(script: &mut Script, job: &Arguments) -> Result<()> {
     script.set("#BSUB -R ", format!("#BSUB -R \"{span}rusage[mem={}MB]\"", job.memory))?;
     let minutes = |time: Duration| time.as_secs().div_ceil(60);
     let limit = minutes(job.time);
+    if minutes(job.warn()) >= limit {
+        bail!("LSF counts in minutes: --time has to be a minute longer than --warn");
+    }
     script.set("#BSUB -W ", format!("#BSUB -W {:02}:{:02}", limit / 60, limit % 60))?;
     script.set("#BSUB -wt ", format!("#BSUB -wt {}", minutes(job.warn())))?;
     add(script, "#BSUB -r", "#BSUB -q ", &job.partition)?;
@@ -297,6 +300,17 @@ mod tests {
         let short = script(Scheduler::Slurm, &["--time", "1m"]);
         holds(&short, &["#SBATCH --time=00:01:00", "#SBATCH --signal=B:USR1@15"]);
         holds(&script(Scheduler::Slurm, &["--time", "2h"]), &["#SBATCH --signal=B:USR1@120"]);
+    }
+
+    #[test]
+    fn lsf_does_not_warn_at_the_start() {
+        let line = ["cargo-phalanx", "batch", "--time", "1m", "--", "pi"];
+        let Command::Batch(arguments) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command")
+        };
+        let error = write(Scheduler::Lsf, &arguments).unwrap_err().to_string();
+        assert!(error.contains("counts in minutes"), "{error}");
+        holds(&script(Scheduler::Lsf, &["--time", "3m"]), &["#BSUB -W 00:03", "#BSUB -wt 1"]);
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn host() -> Host {
 
 fn slurm() -> Option<Slurm> {
     let srun = on_path("srun")?;
-    Some(Slurm { plugins: phalanx_launch::slurm_plugins(&srun).unwrap_or_default() })
+    Some(Slurm { plugins: phalanx_launch::slurm_plugins(&srun) })
 }
 
 fn said(command: &mut Command) -> Option<String> {

@@ -120,8 +120,8 @@ pub struct Host {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Slurm {
-    /// What `srun --mpi=list` prints.
-    pub plugins: String,
+    /// What `srun --mpi=list` prints, or why it prints nothing.
+    pub plugins: Result<String, String>,
 }
 
 impl From<&phalanx_launch::Launcher> for Launcher {

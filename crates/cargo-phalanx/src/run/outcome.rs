@@ -67,27 +67,32 @@ impl Told {
         }
     }
 
-    /// Looks at a line of the launcher. `true`: it is for us alone, not for the user. `listing` belongs to
-    /// the stream of the line: whether a list is going on, which has a line for each host.
-    pub fn hear(&self, line: &str, listing: &mut bool) -> bool {
+    /// Looks at a line of the launcher. How ranks ended comes back if the line is for us alone and not for
+    /// the user: then [`believe`](Self::believe) takes it when it is sure that no program has said so. `listing`
+    /// belongs to the stream of the line: whether a list is going on, which has a line for each host.
+    pub fn hear(&self, line: &str, listing: &mut bool) -> Option<Vec<i32>> {
         match self.by {
-            By::Nobody => false,
+            By::Nobody => None,
             By::Srun => {
                 self.note(srun(line));
-                false
+                None
             }
             By::Hydra => {
                 let codes = match line.split_once("] Exit codes: ") {
                     Some((_, codes)) => codes,
                     None if *listing => line,
-                    None => return false,
+                    None => return None,
                 };
                 let statuses = hydra(codes);
                 *listing = statuses.is_some();
-                statuses.iter().flatten().for_each(|status| self.note(of_rank(*status)));
-                *listing
+                statuses
             }
         }
+    }
+
+    /// Takes what was heard for what happened.
+    pub fn believe(&self, statuses: &[i32]) {
+        statuses.iter().for_each(|status| self.note(of_rank(*status)));
     }
 
     fn note(&self, said: Option<Said>) {
@@ -183,10 +188,10 @@ mod tests {
         let code_after = |lines: &[&str]| {
             let (told, mut listing) = (Told::by_hydra(), false);
             for line in lines {
-                assert!(told.hear(line, &mut listing), "{line}");
+                told.believe(&told.hear(line, &mut listing).expect(line));
             }
-            assert!(!told.hear("[host9] and so on", &mut listing));
-            assert!(!told.hear("[host9] 1280", &mut listing), "after the end of the list");
+            assert_eq!(told.hear("[host9] and so on", &mut listing), None);
+            assert_eq!(told.hear("[host9] 1280", &mut listing), None, "after the end of the list");
             code(Some(ExitStatus::from_raw(7 << 8)), &told)
         };
         let of_one = |codes: &str| code_after(&[&format!("[mpiexec@vm] Exit codes: {codes}")]);
@@ -224,10 +229,8 @@ mod tests {
         let code_after = |lines: &[&str]| {
             let told = Told::by_srun();
             for line in lines {
-                assert!(
-                    !told.hear(&format!("srun: error: node1: {line}"), &mut false),
-                    "it is for the user"
-                );
+                let heard = told.hear(&format!("srun: error: node1: {line}"), &mut false);
+                assert_eq!(heard, None, "it is for the user");
             }
             code(Some(ExitStatus::from_raw(143 << 8)), &told)
         };
@@ -244,9 +247,10 @@ mod tests {
         let failed = ExitStatus::from_raw(7 << 8);
         let told = Told::by_hydra();
         assert_eq!(code(Some(failed), &told), 7);
-        assert!(told.hear("[mpiexec@vm] Exit codes: [vm] 0,1280", &mut false));
-        assert!(!told.hear("[mpiexec@vm] something else", &mut false));
-        assert!(told.hear("[mpiexec@vm] Exit codes: [vm] 256,0", &mut false));
+        let believe = |line: &str| told.believe(&told.hear(line, &mut false).expect(line));
+        believe("[mpiexec@vm] Exit codes: [vm] 0,1280");
+        assert_eq!(told.hear("[mpiexec@vm] something else", &mut false), None);
+        believe("[mpiexec@vm] Exit codes: [vm] 256,0");
         assert_eq!(code(Some(failed), &told), 5);
         assert_eq!(code(Some(ExitStatus::from_raw(0)), &told), 0);
         assert_eq!(code(Some(ExitStatus::from_raw(9)), &Told::nothing()), 137);

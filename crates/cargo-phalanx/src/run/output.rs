@@ -100,6 +100,8 @@ struct Copier {
     listing: bool,
     /// What the launcher said of exit codes. If more comes after it, it was a program that said so.
     held: Vec<u8>,
+    /// The codes in that.
+    statuses: Vec<i32>,
     reader_gone: ReaderGone,
 }
 
@@ -116,6 +118,7 @@ impl Copier {
             begun: false,
             listing: false,
             held: Vec::new(),
+            statuses: Vec::new(),
             reader_gone: ReaderGone::default(),
         }
     }
@@ -155,8 +158,21 @@ impl Copier {
             self.take(&piece[..read], &mut ready);
             pass_on(&mut ready);
         }
-        self.end_line(&mut ready, b"");
+        self.end(&mut ready);
         pass_on(&mut ready);
+    }
+
+    /// Nothing more comes.
+    fn end(&mut self, ready: &mut Vec<u8>) {
+        self.end_line(ready, b"");
+        self.believe();
+    }
+
+    /// What was held back was the launcher's.
+    fn believe(&mut self) {
+        self.told.believe(&self.statuses);
+        self.statuses.clear();
+        self.held.clear();
     }
 
     fn take(&mut self, bytes: &[u8], ready: &mut Vec<u8>) {
@@ -182,8 +198,9 @@ impl Copier {
     /// What was held back was a program's after all, if this comes after it.
     fn release(&mut self, next: &[u8], ready: &mut Vec<u8>) {
         if next.starts_with(LAST_WORDS) {
-            self.held.clear();
+            self.believe();
         }
+        self.statuses.clear();
         ready.append(&mut self.held);
     }
 
@@ -195,12 +212,15 @@ impl Copier {
         }
         // A program's last line may have no end, and the launcher's words come after it.
         let (own, theirs) = line.split_at(self.told.begins(&line, !begun, self.listing));
-        let is_heard = !theirs.is_empty()
-            && self.told.hear(&String::from_utf8_lossy(theirs), &mut self.listing);
-        if is_heard {
+        let heard = match theirs {
+            [] => None,
+            _ => self.told.hear(&String::from_utf8_lossy(theirs), &mut self.listing),
+        };
+        if let Some(statuses) = heard {
             if !own.is_empty() {
                 self.show(own, begun, ready);
             }
+            self.statuses.extend(statuses);
             self.held.extend_from_slice(theirs);
             self.held.extend_from_slice(end);
         } else {
@@ -236,7 +256,7 @@ mod tests {
         for piece in pieces {
             copier.take(piece.as_bytes(), &mut ready);
         }
-        copier.end_line(&mut ready, b"");
+        copier.end(&mut ready);
         String::from_utf8(ready).unwrap()
     }
 
@@ -285,7 +305,10 @@ mod tests {
     #[test]
     fn a_program_may_print_what_the_launcher_says() {
         let text = "[mpiexec@vm] Exit codes: [vm] 0,768\n[x]\nmore\n";
-        assert_eq!(copied(false, false, &Told::by_hydra(), &[text]), text);
+        let (told, list) = (Told::by_hydra(), "[mpiexec@vm] Exit codes: [vm] 0,1280\n");
+        assert_eq!(copied(false, false, &told, &[text, list]), text);
+        let failed = std::os::unix::process::ExitStatusExt::from_raw(7 << 8);
+        assert_eq!(super::super::outcome::code(Some(failed), &told), 5, "the launcher's own");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::record::{CHECKPOINT_LATEST, CHECKPOINT_OPEN, CHECKPOINT_SAVE, Call};
 ///
 /// One job at a time saves into a folder: it has a lock from [`open`](Self::open) on, as long as the
 /// folder lives on rank 0. Any number may read. (A file system without locks, as Lustre without `-o flock`,
-/// does not notice a second job; both then save, and none writes into files of the other.)
+/// does not notice a second job; both then save, and none writes into files of the other. What jobs leave behind that
+/// were ended while they saved stays there.)
 ///
 /// A checkpoint is the file `step-000000000250.phxckpt`; the latest two are kept unless
 /// [`keep`](Self::keep) says otherwise.
@@ -76,7 +78,10 @@ impl Folder {
         let prepare = || -> Result<_, String> {
             files.make()?;
             let lock = files.lock()?;
-            files.sweep()?;
+            // Without a lock it may be another job's that it writes to just now.
+            if lock.is_some() {
+                files.sweep()?;
+            }
             Ok((files.mark()?, lock))
         };
         let (at_root, lock) = match (comm.rank() == 0).then(prepare) {
@@ -248,59 +253,81 @@ impl Folder {
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
         let comm = &self.comm;
         let call = comm.call(&CHECKPOINT_LATEST, Location::caller());
-        let list =
-            (comm.rank() == 0).then(|| self.files.steps().map_err(|reason| whose(comm, &reason)));
-        let steps: Result<BTreeSet<u64>, String> = comm.bcast_object(list, 0)?;
-        let steps = steps.map_err(|detail| Error::new(ErrorKind::File, &call, detail))?;
-        let mut refused = Vec::new();
-        for step in steps.into_iter().rev() {
-            let path = self.files.checkpoint(step);
-            match self.look_at(&call, &path)? {
-                Ok((file, table)) => {
-                    return Ok(Some(Checkpoint { comm: comm.clone(), path, file, table, refused }));
-                }
-                Err(reason) => {
-                    self.told().refused.insert(step);
-                    refused.push(Refused { path, reason });
+        // Somebody may save while we look, and remove what is in our list.
+        const ATTEMPTS: usize = 10;
+        let mut reason = String::new();
+        for _ in 0..ATTEMPTS {
+            match self.look(&call)? {
+                Found::Changed(what) => reason = what,
+                Found::None => return Ok(None),
+                Found::Whole(checkpoint) => return Ok(Some(checkpoint)),
+                Found::Damaged(refused) => {
+                    let each = |it: &Refused| format!("\n  {}: {}", it.path.display(), it.reason);
+                    let list: String = refused.iter().map(each).collect();
+                    let detail = format!("none is whole:{list}");
+                    return Err(Error::new(ErrorKind::Damaged, &call, detail));
                 }
             }
         }
-        if refused.is_empty() {
-            return Ok(None);
+        let detail = format!("checkpoints are removed faster than they can be read: {reason}");
+        Err(Error::new(ErrorKind::File, &call, detail))
+    }
+
+    /// Looks once for the latest checkpoint that is whole.
+    #[track_caller]
+    fn look(&self, call: &Call<'_>) -> Result<Found> {
+        let comm = &self.comm;
+        let list =
+            (comm.rank() == 0).then(|| self.files.steps().map_err(|reason| whose(comm, &reason)));
+        let steps: Result<BTreeSet<u64>, String> = comm.bcast_object(list, 0)?;
+        let steps = steps.map_err(|detail| Error::new(ErrorKind::File, call, detail))?;
+        let mut refused = Vec::new();
+        for step in steps.into_iter().rev() {
+            let path = self.files.checkpoint(step);
+            match self.look_at(call, &path)? {
+                Ok((file, table)) => {
+                    let comm = comm.clone();
+                    return Ok(Found::Whole(Checkpoint { comm, path, file, table, refused }));
+                }
+                Err(Trouble::Damaged(reason)) => {
+                    self.told().refused.insert(step);
+                    refused.push(Refused { path, reason });
+                }
+                Err(Trouble::Changed(reason)) => return Ok(Found::Changed(reason)),
+                Err(Trouble::Unreadable(reason)) => {
+                    let detail = format!("{}: {reason}", path.display());
+                    return Err(Error::new(ErrorKind::File, call, detail));
+                }
+            }
         }
-        let each = |it: &Refused| format!("\n  {}: {}", it.path.display(), it.reason);
-        let detail = format!("none is whole:{}", refused.iter().map(each).collect::<String>());
-        Err(Error::new(ErrorKind::Damaged, &call, detail))
+        Ok(if refused.is_empty() { Found::None } else { Found::Damaged(refused) })
     }
 
     /// Reads a checkpoint on all ranks, or says why it is not whole.
     #[track_caller]
-    fn look_at(&self, call: &Call<'_>, path: &Path) -> Result<Result<(File, Table), String>> {
+    fn look_at(&self, call: &Call<'_>, path: &Path) -> Result<Result<(File, Table), Trouble>> {
         let comm = &self.comm;
-        let table = (comm.rank() == 0).then(|| {
-            let file =
-                files::open(path).map_err(|error| Trouble::of("it cannot be opened", &error));
-            let read = file.and_then(|file| format::read_table(call, &file));
-            read.map_err(|trouble| trouble.map(|reason| whose(comm, &reason)))
+        let seen = (comm.rank() == 0).then(|| {
+            let read = || {
+                let file = files::open(path)
+                    .map_err(|error| Trouble::of("it cannot be opened", &error))?;
+                // In this order: the table tells best what is wrong.
+                let table = format::read_table(call, &file)?;
+                Ok((format::read_head(&file)?, table))
+            };
+            let seen: Result<_, Trouble> = read();
+            seen.map_err(|trouble| changed(path, None, trouble).map(|reason| whose(comm, &reason)))
         });
-        let table: Result<Table, Trouble> = comm.bcast_object(table, 0)?;
-        let whole = match table {
-            Ok(table) => {
-                let mine = self.verify(path, &table);
-                let outcome = together(comm, mine.as_ref().map(drop).map_err(Trouble::clone))?;
-                let outcome: Result<(), Trouble> = comm.bcast_object(outcome, 0)?;
-                outcome.and(mine).map(|file| (file, table))
-            }
-            Err(trouble) => Err(trouble),
+        let seen: Result<(Vec<u8>, Table), Trouble> = comm.bcast_object(seen, 0)?;
+        let (head, table) = match seen {
+            Ok(seen) => seen,
+            Err(trouble) => return Ok(Err(trouble)),
         };
-        match whole {
-            Ok(whole) => Ok(Ok(whole)),
-            Err(Trouble::Damaged(reason)) => Ok(Err(reason)),
-            Err(Trouble::Unreadable(reason)) => {
-                let detail = format!("{}: {reason}", path.display());
-                Err(Error::new(ErrorKind::File, call, detail))
-            }
-        }
+        let mine = self.verify(path, &head, &table);
+        let outcome = together(comm, mine.as_ref().map(drop).map_err(Trouble::clone))?;
+        let outcome = outcome.map(|all| all.map_err(|trouble| changed(path, Some(&head), trouble)));
+        let outcome: Result<(), Trouble> = comm.bcast_object(outcome, 0)?;
+        Ok(outcome.and(mine).map(|file| (file, table)))
     }
 
     /// Decides where each part goes, and makes the file.
@@ -368,17 +395,40 @@ impl Folder {
         Ok(self.files.remove_old(step, self.keep, &refused).err())
     }
 
-    /// Reads every byte of this rank's share of the parts.
-    fn verify(&self, path: &Path, table: &Table) -> Result<File, Trouble> {
-        // Rank 0 has seen it: that it is not there is a matter of this host.
+    /// Reads every byte of this rank's share of the parts, in the file that rank 0 has seen.
+    fn verify(&self, path: &Path, head: &[u8], table: &Table) -> Result<File, Trouble> {
         let file = files::open(path)
             .map_err(|error| Trouble::Unreadable(format!("it cannot be opened: {error}")))?;
+        if format::read_head(&file)? != head {
+            return Err(Trouble::Changed("it is not the one that rank 0 has seen".to_owned()));
+        }
         let mine = table.parts.iter().skip(self.comm.rank()).step_by(self.comm.size());
         for section in mine.flatten() {
             format::verify(&file, section)?;
         }
         Ok(file)
     }
+}
+
+/// What a look at the folder has found.
+enum Found {
+    None,
+    Whole(Checkpoint),
+    /// None is whole.
+    Damaged(Vec<Refused>),
+    /// Somebody has removed or replaced one in the meantime.
+    Changed(String),
+}
+
+/// What was wrong with a file, unless it is not the same file any more. `head`: how it began.
+fn changed(path: &Path, head: Option<&[u8]>, trouble: Trouble) -> Trouble {
+    let is_gone =
+        fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let is_another = || {
+        let now = files::open(path).ok().and_then(|file| format::read_head(&file).ok());
+        head.is_some() && now.is_some() && now.as_deref() != head
+    };
+    if is_gone || is_another() { Trouble::Changed(trouble.text()) } else { trouble }
 }
 
 /// Writes this rank's part into the file that rank 0 has made.
@@ -428,12 +478,17 @@ fn together(comm: &Comm, mine: Result<(), Trouble>) -> Result<Option<Result<(), 
     Ok(comm.gather_object(&mine, 0)?.map(|all| {
         let failed: Vec<Trouble> = all.into_iter().filter_map(Result::err).collect();
         let is_damage = failed.iter().all(|it| matches!(it, Trouble::Damaged(_)));
+        let is_change = failed.iter().any(|it| matches!(it, Trouble::Changed(_)));
         let reasons: Vec<String> = failed.into_iter().map(Trouble::text).collect();
         let reason = match reasons.len() {
             0 => return Ok(()),
             1..=SHOWN => reasons.join("; "),
             more => format!("{}; and {} more", reasons[..SHOWN].join("; "), more - SHOWN),
         };
-        Err(if is_damage { Trouble::Damaged(reason) } else { Trouble::Unreadable(reason) })
+        Err(match (is_change, is_damage) {
+            (true, _) => Trouble::Changed(reason),
+            (false, true) => Trouble::Damaged(reason),
+            (false, false) => Trouble::Unreadable(reason),
+        })
     }))
 }

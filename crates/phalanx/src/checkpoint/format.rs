@@ -77,27 +77,32 @@ pub(super) enum Trouble {
     Damaged(String),
     /// It may well be whole.
     Unreadable(String),
+    /// It is not there any more, or another one is in its place: somebody saves in the folder.
+    Changed(String),
 }
 
 impl Trouble {
     /// What an error of the system says of a file.
     pub fn of(what: &str, error: &io::Error) -> Trouble {
         let reason = format!("{what}: {error}");
-        let is_damage =
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-                || error.raw_os_error() == Some(libc::EIO);
-        if is_damage { Trouble::Damaged(reason) } else { Trouble::Unreadable(reason) }
+        // An error of the device is not damage: a network that is down looks the same.
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Trouble::Damaged(reason),
+            _ => Trouble::Unreadable(reason),
+        }
     }
 
     pub fn map(self, change: impl FnOnce(String) -> String) -> Trouble {
         match self {
             Trouble::Damaged(reason) => Trouble::Damaged(change(reason)),
             Trouble::Unreadable(reason) => Trouble::Unreadable(change(reason)),
+            Trouble::Changed(reason) => Trouble::Changed(change(reason)),
         }
     }
 
     pub fn text(self) -> String {
-        let (Trouble::Damaged(reason) | Trouble::Unreadable(reason)) = self;
+        let (Trouble::Damaged(reason) | Trouble::Unreadable(reason) | Trouble::Changed(reason)) =
+            self;
         reason
     }
 }
@@ -120,6 +125,13 @@ pub(super) fn encode(
     let sealed = checksum(&head[..56]);
     head[56..].copy_from_slice(&sealed.to_le_bytes());
     Ok((bytes, head))
+}
+
+/// The first bytes of a file, by which it is told from another one of the same name.
+pub(super) fn read_head(file: &File) -> Result<Vec<u8>, Trouble> {
+    let mut head = vec![0; HEAD];
+    let read = file.read_exact_at(&mut head, 0);
+    read.map_err(|error| Trouble::of("it cannot be read", &error)).map(|()| head)
 }
 
 /// Reads the table of a file, or says why it is none.

@@ -17,10 +17,18 @@ pub fn check(machine: &Machine) -> Vec<Found> {
             vec![ok("no Slurm here")]
         };
     };
+    let plugins = match &slurm.plugins {
+        Ok(plugins) => plugins,
+        Err(why) => {
+            let remedy = "ask Slurm how it is (sinfo, scontrol ping); mpirun works without";
+            let level = if inside { problem } else { warning };
+            return vec![level(why.clone(), remedy.to_owned())];
+        }
+    };
     let mut found = Vec::new();
     for mpi in &machine.installations {
         let Some(family) = mpi.family else { continue };
-        let why = match slurm_plugin(family, &slurm.plugins) {
+        let why = match slurm_plugin(family, plugins) {
             Ok(plugin) => {
                 found.push(ok(format!("srun --mpi={plugin} starts programs of {}", mpi.name)));
                 continue;

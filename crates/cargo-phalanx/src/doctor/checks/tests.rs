@@ -283,7 +283,7 @@ fn a_host_without_a_name() {
 
 #[test]
 fn slurm_without_the_plugin() {
-    let slurm = Some(Slurm { plugins: "MPI plugin types are...\n\tnone\n\tpmi2\n".into() });
+    let slurm = Some(Slurm { plugins: Ok("MPI plugin types are...\n\tnone\n\tpmi2\n".into()) });
     let machine = Machine { slurm: slurm.clone(), ..healthy() };
     finds(&machine, "pmi", Level::Warning, "no plugin `pmix`", "libpmix-dev");
     let machine = Machine { slurm, batch: Some("Slurm".into()), ..healthy() };
@@ -298,7 +298,7 @@ fn slurm_of_a_cray_and_one_that_prints_in_its_old_way() {
         (mpich(), old, "pmi2"),
         (mpich(), "none\ncray_shasta\n", "cray_shasta"),
     ] {
-        let slurm = Some(Slurm { plugins: listed.into() });
+        let slurm = Some(Slurm { plugins: Ok(listed.into()) });
         let machine =
             Machine { slurm, installations: vec![mpi], batch: Some("Slurm".into()), ..healthy() };
         let found = all(&machine);
@@ -310,9 +310,15 @@ fn slurm_of_a_cray_and_one_that_prints_in_its_old_way() {
 
 #[test]
 fn slurm_without_the_plugin_for_mpich() {
-    let slurm = Some(Slurm { plugins: "none\npmix\n".into() });
+    let slurm = Some(Slurm { plugins: Ok("none\npmix\n".into()) });
     let machine = Machine { slurm, ..with_mpich() };
     finds(&machine, "pmi", Level::Warning, "no plugin `pmi2`", "mpi_pmi2");
+}
+
+#[test]
+fn slurm_that_does_not_answer() {
+    let slurm = Some(Slurm { plugins: Err("srun says nothing within 10 s".into()) });
+    finds(&Machine { slurm, ..healthy() }, "pmi", Level::Warning, "says nothing", "scontrol ping");
 }
 
 #[test]
