@@ -6,8 +6,8 @@
 //! that misses another one leaves a file for each of its ranks in the folder that all may see, if the user
 //! has named one. In no other: a job that is killed leaves its files behind.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read, Write};
@@ -373,6 +373,8 @@ struct Files {
     /// How long to wait for a node to write its files again, or at all.
     looks_again: Duration,
     begins: Duration,
+    /// The ranks of this node of whom this process has left a file.
+    written: Mutex<HashSet<usize>>,
     known: Mutex<HashMap<usize, Known>>,
 }
 
@@ -413,6 +415,7 @@ impl Files {
             looks_again: tick(settings) * 4 + LOOKS_AGAIN,
             begins: tick(settings) * 2 + BEGINS,
             known: Mutex::default(),
+            written: Mutex::default(),
         }
     }
 
@@ -436,10 +439,15 @@ impl Files {
                 continue;
             };
             let Some(path) = self.path(look.rank) else { return };
+            if self.written().contains(&look.rank) && !path.exists() {
+                // Who ends the job has taken it away, and this process is ended next.
+                return;
+            }
             let part = path.with_extension(format!("{}", std::process::id()));
             // A folder that cannot be written to leaves the others without news, which they say.
-            if fs::write(&part, bytes).and_then(|()| fs::rename(&part, &path)).is_err() {
-                let _ = fs::remove_file(&part);
+            match fs::write(&part, bytes).and_then(|()| fs::rename(&part, &path)) {
+                Ok(()) => drop(self.written().insert(look.rank)),
+                Err(_) => drop(fs::remove_file(&part)),
             }
         }
     }
@@ -453,6 +461,10 @@ impl Files {
         let bytes = fs::read(self.path(rank)?).ok()?;
         let config = config::standard().with_limit::<LONGEST>();
         bincode::serde::decode_from_slice(&bytes, config).ok().map(|(record, _)| record)
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<usize, Known>> {
