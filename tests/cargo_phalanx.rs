@@ -288,8 +288,8 @@ fn a_last_line_without_an_end_stays_as_it_is_and_so_does_the_exit_code() {
 }
 
 #[test]
-fn a_rank_that_leaves_before_the_others_begin_is_told_of() {
-    let run = ["run", "-n", "2", "--timeout", "90.5s", "--program", FAIL, "--", "left-before"];
+fn ranks_that_leave_long_before_the_others_are_told_of() {
+    let run = ["run", "-n", "2", "--timeout", "90.5s", "--program", FAIL, "--", "one-stays"];
     let mut child = phalanx(&run)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

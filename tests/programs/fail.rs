@@ -6,8 +6,9 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::panic::catch_unwind;
 use std::process::{self, ExitCode};
+use std::sync::mpsc;
 use std::thread;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use phalanx::Threading;
 use phalanx::prelude::*;
@@ -15,17 +16,20 @@ use phalanx::prelude::*;
 fn main() -> ExitCode {
     let mode = env::args().nth(1).expect("a mode");
     match mode.as_str() {
-        "left-before" if is_rank_1() => ExitCode::SUCCESS,
+        "one-stays" => one_stays(),
         "session-dropped" | "session-panic" => with_a_session(&mode),
         _ => phalanx::run(|world| within_run(&world, &mode)),
     }
 }
 
-/// What the launchers tell a process before it has started MPI.
-fn is_rank_1() -> bool {
-    ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"]
-        .iter()
-        .any(|name| env::var(name).is_ok_and(|rank| rank == "1"))
+/// Rank 0 goes on for a minute after the others have left.
+fn one_stays() -> ExitCode {
+    let (known, rank) = mpsc::channel();
+    let code = phalanx::run(move |world| known.send(world.rank()));
+    if rank.recv() == Ok(0) {
+        thread::sleep(Duration::from_secs(60));
+    }
+    code
 }
 
 /// Says when it happens: the test measures how long the others live after it.
