@@ -53,4 +53,5 @@ pub use launcher::{Launcher, slurm_plugins};
 pub use marker::{JOB_VARIABLE, inside_a_job};
 pub use mpi::{Family, Mpi};
 pub use settings::Setting;
+pub use sys::allowed_processors;
 pub use tokens::CoreTokens;

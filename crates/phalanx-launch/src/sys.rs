@@ -16,7 +16,7 @@ pub(crate) fn effective_user() -> u32 {
 }
 
 /// The processors that this process may run on; none if the system does not tell.
-pub(crate) fn allowed_processors() -> Vec<usize> {
+pub fn allowed_processors() -> Vec<usize> {
     // SAFETY: a set of processors is plain bits, for which zero is a value.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is writable and of the size that is given.

@@ -6,17 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The cores that this process may run on, as bits.
 pub(crate) fn core_mask() -> [u64; 16] {
-    // SAFETY: a set of cores is plain bits, for which zero is a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is writable and of the size that is given.
-    let code = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
     let mut mask = [0; 16];
-    if code == 0 {
-        for core in 0..mask.len() * 64 {
-            // SAFETY: the index is below CPU_SETSIZE (1024).
-            if unsafe { libc::CPU_ISSET(core, &set) } {
-                mask[core / 64] |= 1 << (core % 64);
-            }
+    for processor in phalanx_launch::allowed_processors() {
+        if let Some(word) = mask.get_mut(processor / 64) {
+            *word |= 1 << (processor % 64);
         }
     }
     mask
