@@ -1,8 +1,6 @@
 //! The few system calls that std does not offer. All `unsafe` of this crate is here.
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -32,28 +30,6 @@ pub fn allowed_processors() -> Vec<usize> {
 pub(crate) fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     // SAFETY: kill takes two integers; a process that is gone is an error value.
     check(unsafe { libc::kill(pid as libc::pid_t, signal) })
-}
-
-/// Waits for an exclusive lock on `file`. It ends with the last descriptor of this open file, at
-/// the latest when the process dies.
-pub(crate) fn lock(file: &File) -> io::Result<()> {
-    loop {
-        // SAFETY: the descriptor is open for as long as `file` lives.
-        match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-/// Like [`lock`], but says `false` at once when somebody else holds it.
-pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
-    // SAFETY: the descriptor is open for as long as `file` lives.
-    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Whether this process may read another one's memory directly, tried on itself: containers that
@@ -102,18 +78,6 @@ fn check(result: libc::c_int) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_locked_file_is_refused_to_a_second_opener_until_closed() {
-        let path = std::env::temp_dir().join(format!("phalanx-lock-{}", std::process::id()));
-        let first = File::create(&path).unwrap();
-        let second = File::create(&path).unwrap();
-        lock(&first).unwrap();
-        assert!(!try_lock(&second).unwrap());
-        drop(first);
-        assert!(try_lock(&second).unwrap());
-        std::fs::remove_file(path).unwrap();
-    }
 
     #[test]
     fn probing_cross_memory_does_not_crash() {

@@ -1,5 +1,5 @@
 use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,11 @@ impl Pool {
     fn acquire(&self, ranks: usize) -> io::Result<CoreTokens> {
         private_folder(&self.folder)?;
         let gate = lock_file(&self.folder.join("gate"))?;
-        sys::lock(&gate)?;
+        while let Err(error) = gate.lock() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
 
         let wanted = ranks.clamp(1, self.cores);
         let mut free: Vec<File> = (0..self.cores)
@@ -64,7 +68,7 @@ impl Pool {
         loop {
             let mut busy = Vec::new();
             for file in free {
-                if held.len() < wanted && sys::try_lock(&file)? {
+                if held.len() < wanted && is_free(&file)? {
                     held.push(file);
                 } else {
                     busy.push(file);
@@ -77,6 +81,16 @@ impl Pool {
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
         }
+    }
+}
+
+/// Takes the lock on `file`, unless somebody else holds it. It ends with the last descriptor of this open
+/// file, at the latest when the process dies.
+fn is_free(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -147,5 +161,17 @@ mod tests {
         let error = pool.acquire(1).unwrap_err();
         assert!(error.to_string().contains("belongs to somebody else"), "{error}");
         fs::remove_file(&pool.folder).unwrap();
+    }
+
+    #[test]
+    fn a_locked_file_is_refused_to_a_second_opener_until_closed() {
+        let path = std::env::temp_dir().join(format!("phalanx-lock-{}", std::process::id()));
+        let first = File::create(&path).unwrap();
+        let second = File::create(&path).unwrap();
+        assert!(is_free(&first).unwrap());
+        assert!(!is_free(&second).unwrap());
+        drop(first);
+        assert!(is_free(&second).unwrap());
+        std::fs::remove_file(path).unwrap();
     }
 }
