@@ -37,6 +37,7 @@ const STAND_INS: [(&str, &str); 3] = [
             *'{nnodes}'*) echo 1 ;;
             'job last') echo f1 ;;
             'job kill --signal=USR1 f1') kill -USR1 "$(cat flux.pid)" ;;
+            'job kill --signal=TERM f1') kill -TERM "$(cat flux.pid)" ;;
             'run --ntasks=2 '*)
                 while [[ $1 == run || $1 == --* ]]; do shift; done
                 echo $$ >flux.pid
@@ -138,10 +139,10 @@ fn ended(output: std::io::Result<Output>) -> (Option<i32>, String) {
 }
 
 /// The script itself, not the `timeout` around it.
-fn warn(timeout: &Child) {
+fn send(signal: &str, timeout: &Child) {
     let children = format!("/proc/{0}/task/{0}/children", timeout.id());
     let script = fs::read_to_string(children).expect("timeout(1) runs a script");
-    let sent = Command::new("kill").args(["-USR1", script.trim()]).status();
+    let sent = Command::new("kill").args([signal, script.trim()]).status();
     assert!(sent.expect("kill runs").success(), "{script}");
 }
 
@@ -170,10 +171,24 @@ fn a_job_ends_as_its_program_does(system: &'static str) {
     wait_for("the ranks begin", || {
         stage.folder.join("begun").exists() || job.try_wait().is_ok_and(|it| it.is_some())
     });
-    warn(&job);
+    send("-USR1", &job);
     let (code, text) = ended(job.wait_with_output());
     assert_eq!((code, text.matches("through2").count()), (Some(0), 2), "{text}");
     assert!(text.contains("== warned"), "{text}");
+}
+
+fn a_job_that_is_told_to_end_ends_its_ranks(system: &'static str) {
+    let stage = Stage::new(system, "told");
+    let job = stage.start(&["bash", "-c", "touch begun; exec sleep 97.531"], &[]);
+    wait_for("the ranks begin", || stage.folder.join("begun").exists());
+    thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    send("-TERM", &job);
+    let (code, text) = ended(job.wait_with_output());
+    assert!(start.elapsed() < Duration::from_secs(30), "{text}");
+    assert_ne!(code, Some(0), "{text}");
+    assert!(text.contains("== told to end") && text.contains("== ended with exit code"), "{text}");
+    assert_eq!(stage.submitted(), None, "{text}");
 }
 
 fn a_warned_job_saves_and_is_queued_again(system: &'static str) {
@@ -205,7 +220,7 @@ fn a_warned_job_saves_and_is_queued_again(system: &'static str) {
         if system != "pbs" {
             wait_for("the ranks begin", || !holder().is_empty() && holder() != before);
             thread::sleep(Duration::from_secs(1));
-            warn(&job);
+            send("-USR1", &job);
         }
         ended(job.wait_with_output())
     };
@@ -267,6 +282,11 @@ macro_rules! tests {
                 #[test]
                 fn a_job_ends_as_its_program_does() {
                     super::a_job_ends_as_its_program_does(stringify!($system));
+                }
+
+                #[test]
+                fn a_job_that_is_told_to_end_ends_its_ranks() {
+                    super::a_job_that_is_told_to_end_ends_its_ranks(stringify!($system));
                 }
 
                 #[test]
