@@ -187,7 +187,10 @@ fn a_job_that_is_told_to_end_ends_its_ranks(system: &'static str) {
     let (code, text) = ended(job.wait_with_output());
     assert!(start.elapsed() < Duration::from_secs(30), "{text}");
     assert_ne!(code, Some(0), "{text}");
-    assert!(text.contains("== told to end") && text.contains("== ended with exit code"), "{text}");
+    assert!(
+        text.contains("== received SIGTERM") && text.contains("== ended with exit code"),
+        "{text}"
+    );
     assert_eq!(stage.submitted(), None, "{text}");
 }
 
@@ -209,7 +212,8 @@ fn a_warned_job_saves_and_is_queued_again(system: &'static str) {
         std::iter::once(heat.clone()).chain(words.map(str::to_owned)).collect()
     };
     // Who saves here, once the ranks can be warned.
-    let holder = || fs::read_to_string(stage.folder.join("saved/.lock")).unwrap_or_default();
+    let holder =
+        || fs::read_to_string(stage.folder.join("saved/.phalanx-lock")).unwrap_or_default();
     let endless = program("1000000000");
     let words: Vec<&str> = endless.iter().map(String::as_str).collect();
     let warned = |more: &[(&str, &str)]| {
@@ -347,6 +351,69 @@ fn all_scripts_supervise_their_job_in_the_same_way() {
         text[start..start + end].replace("read -r _ ", "read -r job ")
     });
     assert!(functions.iter().all(|function| *function == functions[0]), "{functions:#?}");
+}
+
+/// A launcher whose text comes in many pieces: a reader that leaves after the first one ends it by SIGPIPE.
+const SLOW_LAUNCHERS: [(&str, &str, &str); 4] = [
+    ("HYDRA build details:", "    Version:  4.2", "-prepend-rank"),
+    ("Intel(R) MPI Library for Linux* OS, Version 2021.9", "Copyright", "-prepend-rank"),
+    ("mpiexec (OpenRTE) 4.1.4", "Report bugs", "--tag-output"),
+    ("mpiexec (Open MPI) 5.0.11", "Report bugs", "--tag-output"),
+];
+
+#[test]
+fn scripts_always_choose_the_options_of_their_launcher() {
+    for system in ["pbs", "lsf", "gridengine"] {
+        let text = fs::read_to_string(root().join(format!("scripts/batch/{system}.sh")));
+        let text = text.expect("a script");
+        let start = text.find("case $(mpiexec --version").expect("the choice");
+        let choice = &text[start..start + text[start..].find("\nesac\n").expect("its end") + 6];
+        for (first, rest, wanted) in SLOW_LAUNCHERS {
+            let script = format!(
+                r#"set -euo pipefail
+                mpiexec() {{
+                    [[ $* == --version ]] || exit 64
+                    echo '{first}'
+                    for _ in {{1..100}}; do echo '{rest}' || exit 1; done
+                }}
+                for _ in {{1..100}}; do
+                    {choice}
+                    echo "chosen ${{label[*]}}"
+                done"#
+            );
+            let output = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
+            let text = String::from_utf8_lossy(&output.stdout);
+            let error = String::from_utf8_lossy(&output.stderr);
+            let right = text.lines().filter(|line| line.ends_with(wanted)).count();
+            assert_eq!((right, output.status.code()), (100, Some(0)), "{system}: {text}{error}");
+        }
+    }
+}
+
+#[test]
+fn no_script_reads_a_pipe_in_part() {
+    let check = root().join("scripts/lib/early_readers");
+    let run = |file: &Path| Command::new(&check).arg(file).output().expect("the check runs");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("early-readers");
+    fs::create_dir_all(&folder).expect("a folder of this test");
+    let file = folder.join("script.sh");
+    for (line, is_found) in [
+        ("if mpiexec --version 2>&1 | grep -qi hydra; then", true),
+        ("x=$(command |\n    head -n 1)", true),
+        ("command | LC_ALL=C sed 1q", true),
+        ("command |& grep -i -m1 word", true),
+        ("# command | head", false),
+        ("first || grep -q word file", false),
+        ("command | grep word >/dev/null", false),
+        ("command | sed -E 's/^(qname) .*/\\1/; s/x/q/'", false),
+    ] {
+        fs::write(&file, format!("set -euo pipefail\n{line}\n")).expect("a script");
+        let output = run(&file);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(i32::from(is_found)), "{line}: {text}");
+        assert_eq!(text.contains("script.sh:2: "), is_found, "{line}: {text}");
+    }
+    fs::remove_dir_all(folder).expect("a folder of this test");
 }
 
 #[test]

@@ -155,6 +155,48 @@ fn the_exit_code_is_that_of_the_first_rank_that_fails() {
     ended.tells("the roof is on fire");
 }
 
+/// Parts of what launchers say about the end of a job.
+const BANNERS: [&str; 7] = [
+    "MPI_ABORT was invoked",
+    "Primary job",
+    "non-zero status",
+    "ORTE_ERROR_LOG",
+    "application called MPI_Abort",
+    "BAD TERMINATION",
+    "EXIT STRING",
+];
+
+#[test]
+fn a_rank_s_report_is_the_last_word() {
+    for more in [&[][..], &["--tag-output"]] {
+        let run = |first: &[&str], mode: &str| {
+            let run = [&["run", "-q", "-n", "3"], first, more, &["--program", FAIL, "--", mode]];
+            said(&mut phalanx(&run.concat()))
+        };
+        for (mode, words) in [
+            ("panic", "the roof is on fire"),
+            ("error", "the input makes no sense"),
+            ("abort", "the user said stop"),
+            ("exit-3", "left with exit code 3"),
+        ] {
+            let ended = run(&[], mode);
+            ended.tells(words);
+            let (all, last) = (ended.text(), ended.stderr.lines().last().unwrap_or_default());
+            let banner = BANNERS.iter().find(|it| all.contains(**it));
+            assert_eq!(banner, None, "{all}");
+            assert!(last.contains("phalanx: ending all 3 ranks"), "{all}");
+        }
+        // Nobody else says how it ended.
+        let killed = run(&[], "killed");
+        killed.leaves_with(137);
+        assert!(killed.text().contains("ignal 9"), "{}", killed.text());
+        let verbose = run(&["--verbose"], "panic");
+        let all = verbose.text();
+        // Open MPI itself sometimes fails to print its text.
+        assert!(BANNERS.iter().any(|it| all.contains(it)), "{all}");
+    }
+}
+
 #[test]
 fn lines_are_labelled_in_one_form_and_in_colour_when_wanted() {
     let hello = built("hello");
@@ -180,7 +222,9 @@ fn a_job_that_takes_too_long_is_ended() {
     let watched = built("watched");
     let run = ["run", "-n", "2", "--timeout", "1s", "--program", &watched, "--", "busy", "61"];
     let start = Instant::now();
-    said(&mut phalanx(&run)).leaves_with(124).tells("the job was ended after 1 s");
+    said(&mut phalanx(&run))
+        .leaves_with(124)
+        .tells("the job was ended after its time limit of 1 s");
     assert!(start.elapsed() < Duration::from_secs(30));
     assert_eq!(running(&watched, "61"), 0);
 }
@@ -298,10 +342,10 @@ fn ranks_that_leave_long_before_the_others_are_told_of() {
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let told = lines.find(|line| {
         let line = line.as_deref().unwrap_or_default();
-        line.contains("1 of 2 ranks left more than 10 s ago") || line.contains("--timeout)")
+        line.contains("1 of 2 ranks exited more than 10 s ago") || line.contains("--timeout)")
     });
     let told = told.and_then(Result::ok).unwrap_or_default();
-    assert!(told.contains("1 of 2 ranks left"), "{told}");
+    assert!(told.contains("1 of 2 ranks exited"), "{told}");
     // SAFETY: a signal to a child that was not waited for yet.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
@@ -322,7 +366,7 @@ fn one_rank_is_started_by_a_debugger() {
         assert_eq!(ended.stdout.matches("hello from rank").count().to_string(), ranks);
     }
     let run = ["run", "-n", "2", "--debug", "2", "--program", &hello];
-    said(&mut phalanx(&run)).leaves_with(101).tells("a job of 2 ranks has the ranks 0 to 1");
+    said(&mut phalanx(&run)).leaves_with(101).tells("a job of 2 ranks has ranks 0 to 1");
 }
 
 #[test]
@@ -351,28 +395,28 @@ fn wrong_calls_are_explained() {
     let wrong = |arguments: &[&str], code: i32, part: &str| {
         said(phalanx(arguments).current_dir(root())).leaves_with(code).tells(part);
     };
-    wrong(&["run", "--program", "/no/such"], 101, "there is no program `/no/such`");
+    wrong(&["run", "--program", "/no/such"], 101, "no program `/no/such`");
     wrong(&["run", "--program", "/bin/sh"], 101, "not linked to an MPI library");
     let script = built("cargo-phalanx");
     wrong(&["run", "--program", &script], 101, "not linked to an MPI library");
     let script = root().join("scripts/pi");
     wrong(&["run", "--program", script.to_str().unwrap()], 101, "it is a script");
-    wrong(&["run", "-n", "0"], 2, "no number of ranks");
-    wrong(&["run", "-n", "-1"], 2, "`-1` is no number of ranks");
-    wrong(&["run", "-n", "2147483648"], 2, "no number of ranks");
+    wrong(&["run", "-n", "0"], 2, "not a number of ranks");
+    wrong(&["run", "-n", "-1"], 2, "`-1` is not a number of ranks");
+    wrong(&["run", "-n", "2147483648"], 2, "not a number of ranks");
     let colon = ["run", "--program", &built("hello"), "--", "a", ":", "b"];
     wrong(&colon, 101, "an argument of the program is `:`");
-    wrong(&["run", "--timeout", "soon"], 2, "no time");
-    wrong(&["run"], 101, "which program? Say --bin with one of: ");
-    wrong(&["run", "--bin", "nope"], 101, "there is no bin `nope` here");
-    wrong(&["run", "-p", "nope"], 101, "there is no package `nope`");
+    wrong(&["run", "--timeout", "soon"], 2, "`soon` is not a time");
+    wrong(&["run"], 101, "several programs: choose one with --bin: ");
+    wrong(&["run", "--bin", "nope"], 101, "no bin `nope` here");
+    wrong(&["run", "-p", "nope"], 101, "no package `nope`");
     wrong(&["batch", "--scheduler", "slurm"], 2, "PROGRAM");
     wrong(&["batch", "--scheduler", "slurm", "--warn", "1h", "--", "pi"], 101, "shorter");
-    wrong(&["doctor", "--program", "/no/such"], 101, "there is no program");
-    wrong(&["new", "2d"], 101, "no name for a package");
-    wrong(&["new", "fn"], 101, "has a meaning of its own");
-    wrong(&["new", "."], 101, "say the folder that is to be made");
-    wrong(&["new", "crates"], 101, "is there already");
+    wrong(&["doctor", "--program", "/no/such"], 101, "no program `/no/such`");
+    wrong(&["new", "2d"], 101, "not a valid package name");
+    wrong(&["new", "fn"], 101, "is reserved by Rust or cargo");
+    wrong(&["new", "."], 101, "give the name of a folder to create");
+    wrong(&["new", "crates"], 101, "already exists");
     wrong(&["frobnicate"], 2, "unrecognized subcommand");
     let mut nowhere = phalanx(&["run"]);
     said(nowhere.current_dir("/")).leaves_with(101).tells("could not find `Cargo.toml`");
@@ -395,6 +439,22 @@ fn scripts_for_batch_systems_are_written_once() {
 }
 
 #[test]
+fn a_new_project_is_formatted_whatever_its_name() {
+    let folder = Folder::new("formatted");
+    for name in
+        ["aaa", "phalanx-x", "zebra", "a-name-that-is-as-long-as-names-of-projects-ever-are"]
+    {
+        let project = folder.0.join(name);
+        let mut new = phalanx(&["new", project.to_str().unwrap(), "--phalanx"]);
+        said(new.arg(root())).leaves_with(0);
+        let sources = ["src/main.rs", "src/lib.rs", "tests/ranks.rs"];
+        let mut command = Command::new("rustfmt");
+        command.args(["--check", "--edition", "2024"]).args(sources).current_dir(&project);
+        Said::from(command.output().expect("rustfmt runs")).leaves_with(0);
+    }
+}
+
+#[test]
 fn a_new_project_builds_runs_and_passes_its_test() {
     let folder = Folder::new("new");
     let project = folder.0.join("first-steps");
@@ -407,6 +467,8 @@ fn a_new_project_builds_runs_and_passes_its_test() {
     fs::copy(root().join("Cargo.lock"), project.join("Cargo.lock")).expect("a lock file");
     let within = |arguments: &[&str]| said(phalanx(arguments).current_dir(&project));
 
+    let formatted = Command::new("cargo").args(["fmt", "--check"]).current_dir(&project).output();
+    Said::from(formatted.expect("cargo fmt runs")).leaves_with(0);
     within(&["run", "-n", "4", "--offline"]).leaves_with(0).prints("pi = 3.1415926536 on 4 ranks");
     let all = within(&["test", "--offline"]);
     all.leaves_with(0).prints("watch strict: passed");
@@ -438,7 +500,7 @@ fn a_new_project_builds_runs_and_passes_its_test() {
 fn the_doctor_sees_that_this_machine_is_healthy() {
     let ended = said(phalanx(&["doctor", "--program", &built("pi")]).current_dir(root()));
     ended.leaves_with(0).prints("a program built and ran on 2 ranks").prints("no problems");
-    ended.prints("is linked to ").prints("C compiler and libclang are here");
+    ended.prints("is linked to ").prints("C compiler and libclang found");
 
     let json = said(phalanx(&["doctor", "--json", "--no-trial"]).current_dir(root()));
     json.leaves_with(0);
@@ -459,6 +521,22 @@ fn the_doctor_sees_that_this_machine_is_healthy() {
     let findings = serde_json::to_string(&report["findings"][0]).expect("JSON");
     page.command("cargo phalanx doctor --json | jq -c '.findings[0]'", &findings);
     println!("{}", page.save().display());
+}
+
+/// Makes a folder with what every machine has, and neither a compiler nor an MPI.
+fn only_tools(folder: &Path) -> PathBuf {
+    fs::create_dir(folder).expect("a folder");
+    for tool in [
+        "bash", "sh", "sed", "dirname", "realpath", "mkdir", "cat", "cut", "tr", "rm", "grep",
+        "sort", "cargo", "rustc",
+    ] {
+        let real = env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .map(|folder| folder.join(tool))
+            .find(|path| path.exists());
+        std::os::unix::fs::symlink(real.expect("a tool of every machine"), folder.join(tool))
+            .expect("a link");
+    }
+    folder.to_owned()
 }
 
 #[test]
@@ -489,17 +567,7 @@ fn the_doctor_sees_a_broken_machine() {
     ended.leaves_with(1).prints("problem  trial").prints("mpi.h: no such file");
 
     // An empty machine, with a shell and nothing else.
-    let empty = folder.0.join("bin");
-    fs::create_dir(&empty).expect("a folder");
-    for tool in
-        ["bash", "sh", "sed", "dirname", "realpath", "mkdir", "cat", "cut", "tr", "rm", "grep"]
-    {
-        let real = env::split_paths(&env::var_os("PATH").unwrap_or_default())
-            .map(|folder| folder.join(tool))
-            .find(|path| path.exists());
-        std::os::unix::fs::symlink(real.expect("a tool of every machine"), empty.join(tool))
-            .expect("a link");
-    }
+    let empty = only_tools(&folder.0.join("bin"));
     let mut command = phalanx(&["doctor"]);
     command
         .current_dir(&folder.0)
@@ -510,12 +578,17 @@ fn the_doctor_sees_a_broken_machine() {
         command.env_remove(variable);
     }
     let ended = said(&mut command);
-    ended.leaves_with(1).prints("no MPI").prints("no C compiler").prints("cargo phalanx setup");
+    ended
+        .leaves_with(1)
+        .prints("no MPI")
+        .prints("no working C compiler")
+        .prints("cargo phalanx setup");
 }
 
 #[test]
 fn setup_prints_what_a_shell_needs_and_check_installs_nothing() {
-    let ended = said(phalanx(&["setup", "--check"]).current_dir(root()));
+    // Nothing is missing, so that it installs nothing.
+    let ended = said(phalanx(&["setup"]).current_dir(root()));
     ended.leaves_with(0).prints("export CARGO_TARGET_DIR=").tells("launcher /");
     let script = format!("set -eu\n{}\nmpiexec --version >/dev/null\n", ended.stdout);
     let output = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
@@ -523,14 +596,35 @@ fn setup_prints_what_a_shell_needs_and_check_installs_nothing() {
 
     let folder = Folder::new("setup");
     // Where there is no project, nothing is said of one.
-    let ended =
-        said(phalanx(&["setup", "--check"]).current_dir(&folder.0).env_remove("CARGO_TARGET_DIR"));
+    let ended = said(phalanx(&["setup"]).current_dir(&folder.0).env_remove("CARGO_TARGET_DIR"));
     ended.leaves_with(0).tells("launcher /");
     assert!(!ended.stdout.contains("CARGO_TARGET_DIR"), "{}", ended.text());
+    // A list for people.
+    let ended =
+        said(phalanx(&["setup", "--check"]).current_dir(&folder.0).env_remove("CARGO_TARGET_DIR"));
+    ended.leaves_with(0);
+    for (line, name) in
+        ended.stdout.lines().zip(["Rust", "C compiler", "libclang", "MPI", "launcher"])
+    {
+        assert!(line.starts_with("ok       ") && line.contains(name), "{}", ended.text());
+    }
+    assert!(!ended.stdout.contains("export "), "{}", ended.text());
     assert_eq!(fs::read_dir(&folder.0).expect("the folder").count(), 0, "nothing is written");
     let missing = folder.0.join("no-such-mpicc");
     let ended = said(phalanx(&["setup", "--check"]).current_dir(root()).env("MPICC", &missing));
     ended.leaves_with(101).tells("MPICC names");
+    if env::var_os("LIBCLANG_PATH").is_none() {
+        // What is missing is listed, and how to get it.
+        let mut command = phalanx(&["setup", "--check"]);
+        command.current_dir(&folder.0).env("PATH", only_tools(&folder.0.join("bin")));
+        command.env("XDG_DATA_HOME", &folder.0).env("CARGO_TARGET_DIR", folder.0.join("target"));
+        for variable in ["MPICC", "MPI_HOME"] {
+            command.env_remove(variable);
+        }
+        let ended = said(&mut command);
+        ended.leaves_with(101).prints("missing  C compiler").prints("missing  MPI");
+        ended.prints("cargo phalanx setup");
+    }
 }
 
 #[test]

@@ -262,20 +262,85 @@ fn what_was_never_finished_is_not_looked_at_and_goes(world: Comm) -> phalanx::Re
     let place = Place::new(&world, "unfinished")?;
     let folder = Folder::open(&world, &place.path)?;
     save(&folder, &world, 1)?;
+    const LEFT: [&str; 2] = [
+        ".phalanx-step-000000000002-4711-18c3f5a2b1d0e9f7-node1.unfinished",
+        ".phalanx-shared-4711-18c3f5a2b1d0e9f7-node1.unfinished",
+    ];
     damage(&world, || {
-        for name in
-            ["step-000000000002.phxckpt.unfinished", "step-000000000002.phxckpt.a-1.unfinished"]
-        {
-            fs::write(place.path.join(name), [1; 5000]).expect("a file");
-        }
+        LEFT.iter().for_each(|it| fs::write(place.path.join(it), [1; 5000]).expect("a file"));
         fs::write(place.path.join("notes.txt"), "mine").expect("a file");
     })?;
     assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
     drop(folder);
     let folder = Folder::open(&world, &place.path)?;
     assert_eq!(place.names(), ["notes.txt", "step-000000000001.phxckpt"]);
+    assert!(LEFT.iter().all(|it| !place.path.join(it).exists()));
     assert_eq!(folder.latest()?.map(|saved| saved.step()), Some(1));
     world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn files_of_others_stay_as_they_are(world: Comm) -> phalanx::Result<()> {
+    const FOREIGN: [&str; 9] = [
+        ".lock",
+        ".shared-notes",
+        ".shared-settings.json",
+        "step-x.phxckpt.mine.unfinished",
+        "step-000000000002.phxckpt.unfinished",
+        ".phalanx-notes",
+        ".phalanx-shared-notes",
+        ".phalanx-step-2-mine.unfinished",
+        ".phalanx-step-000000000002-4711-18c3f5a2b1d0e9f7-node1.unfinished.txt",
+    ];
+    // A link with a name of ours leads to a file of others, and is none of ours.
+    const LINK: &str = ".phalanx-shared-4711-18c3f5a2b1d0e9f7-node1.unfinished";
+    let place = Place::new(&world, "foreign")?;
+    let unchanged = || {
+        let read = |name: &str| fs::read_to_string(place.path.join(name)).unwrap_or_default();
+        FOREIGN.iter().chain([&LINK]).for_each(|it| assert_eq!(read(it), "precious\n", "{it}"));
+    };
+    damage(&world, || {
+        fs::create_dir(&place.path).expect("a folder");
+        for name in FOREIGN {
+            fs::write(place.path.join(name), "precious\n").expect("a file");
+        }
+        symlink(place.path.join(FOREIGN[0]), place.path.join(LINK)).expect("a link");
+    })?;
+    let folder = Folder::open(&world, &place.path)?;
+    save(&folder, &world, 1)?;
+    drop(folder);
+    save(&Folder::open(&world, &place.path)?, &world, 2)?;
+    unchanged();
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn a_lock_file_of_others_is_an_error_and_stays(world: Comm) -> phalanx::Result<()> {
+    let place = Place::new(&world, "foreign-lock")?;
+    let lock = place.path.join(".phalanx-lock");
+    let others: [&[u8]; 4] =
+        [b"precious\n", b"phalanx: notes\n", b"phalanx: process 1 on a\nprecious\n", b"\xff\xfe"];
+    for text in others {
+        damage(&world, || {
+            fs::create_dir_all(&place.path).expect("a folder");
+            fs::write(&lock, text).expect("a file");
+        })?;
+        let error = Folder::open(&world, &place.path).map(drop).unwrap_err();
+        assert!(error.is_file(), "{error}");
+        assert!(error.detail().contains("was not made by Phalanx"), "{error}");
+        assert_eq!(fs::read(&lock).expect("a file"), text);
+        world.barrier()?;
+    }
+    // One of a job that has ended, and one whose job ended before it could write its name.
+    for text in ["phalanx: process 4000000000 on a host with a long name\n", ""] {
+        damage(&world, || fs::write(&lock, text).expect("a file"))?;
+        drop(Folder::open(&world, &place.path)?);
+        let now = fs::read_to_string(&lock).expect("a file");
+        assert!(now.starts_with("phalanx: process ") && now.lines().count() == 1, "{now}");
+        assert!(!now.contains("4000000000"), "{now}");
+        world.barrier()?;
+    }
+    Ok(())
 }
 
 #[phalanx::test(ranks = [1, 2])]

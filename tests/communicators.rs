@@ -220,6 +220,8 @@ fn a_communicator_that_is_used_elsewhere_is_not_freed(world: Comm) -> Result<()>
     let error = copy.free().unwrap_err();
     assert!(error.is_in_use(), "{error}");
     assert!(error.mpi_class().is_none() && error.to_string().contains('1'), "{error}");
+    // The error gives it back: it is an owner until then.
+    drop(error.into_comm().expect("the communicator"));
     // It goes on working, and a request of it holds it too.
     assert_eq!(clone.allreduce(&1, Sum)? as usize, world.size());
     let pending = clone.ibarrier()?;
@@ -378,4 +380,50 @@ fn the_world_of_a_guest_is_never_used(world: Comm) -> Result<()> {
     assert_eq!(world.recv::<usize>(other)?, other);
     sending.wait()?;
     Ok(())
+}
+
+/// More than any library has room for, if what was dropped were kept until the end.
+#[phalanx::test(ranks = [1, 2, 3], timeout = "120s")]
+fn communicators_that_all_ranks_have_dropped_are_freed(world: Comm) -> phalanx::Result<()> {
+    const LOOPS: usize = 1200;
+    let (me, n) = (world.rank(), world.size());
+    let mut late = Vec::new();
+    for round in 0..LOOPS {
+        let copy = world.dup()?;
+        // Not all ranks are members of each, and not all drop theirs at once.
+        let half = world.split((me % 2 == round % 2).then_some(0), 0)?;
+        if round % 100 == 0 {
+            assert_eq!(copy.allreduce(&1, Sum)? as usize, n);
+            assert_eq!(half.is_some(), me % 2 == round % 2);
+            if let Some(half) = &half {
+                half.barrier()?;
+            }
+        }
+        if me == 0 && round % 10 == 0 {
+            late.push(copy);
+        }
+        if late.len() > 5 {
+            late.clear();
+        }
+    }
+    // One that somebody still holds is not freed under it, whatever is made meanwhile.
+    let held = world.dup()?;
+    let kept = (me == 0).then(|| held.clone());
+    let sending = (n > 1 && me == 0).then(|| held.isend(vec![7_u8; 10], 1)).transpose()?;
+    if me != 1 {
+        drop(held);
+        for _ in 0..3 {
+            world.dup()?.free()?;
+        }
+    } else {
+        for _ in 0..3 {
+            world.dup()?.free()?;
+        }
+        assert_eq!(held.recv::<Vec<u8>>(0)?, [7; 10]);
+    }
+    if let Some(sending) = sending {
+        sending.wait()?;
+    }
+    drop(kept);
+    world.barrier()
 }

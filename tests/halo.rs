@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use phalanx::prelude::*;
-use phalanx::{Cart, Corners, Halo, HaloExchange, Interior, dims_create};
+use phalanx::{Cart, Corners, Halo, HaloExchange, Interior, ShiftRanks, dims_create};
 
 /// Numbers that look random and are the same on all ranks.
 struct Random(u64);
@@ -203,7 +203,7 @@ fn faces_too_large_for_any_buffer_do_not_wait_for_each_other(world: Comm) -> pha
 fn two_halos_and_messages_of_the_program_do_not_meet(world: Comm) -> phalanx::Result<()> {
     let ring = world.cart(&[0], &[true])?.expect("every rank fits");
     let (narrow, wide) = (ring.halo::<u32>(&[4], &[1])?, ring.halo::<u32>(&[4], &[3])?);
-    let (left, right) = ring.shift(0, 1)?;
+    let ShiftRanks { to: right, from: left } = ring.shift_ranks(0, 1)?;
     for round in 0..50 {
         let mine = 100 * round + ring.rank() as u32;
         let sending = ring.isend(mine, right)?;
@@ -237,7 +237,7 @@ fn sum(exchange: &HaloExchange<'_, u64>) -> u64 {
 fn several_in_flight(world: &Comm, periodic: bool, length: usize) -> phalanx::Result<()> {
     let line = world.cart(&[0], &[periodic])?.expect("every rank fits");
     let (halo, wide) = (line.halo::<u64>(&[length], &[1])?, line.halo::<u64>(&[length], &[3])?);
-    let (left, right) = line.shift(0, 1)?;
+    let ShiftRanks { to: right, from: left } = line.shift_ranks(0, 1)?;
     const OUTSIDE: u64 = 1 << 40;
     let fill = |halo: &Halo<u64>, number: u64| {
         let mut cells = vec![OUTSIDE; halo.len()];

@@ -92,5 +92,5 @@ fn a_cable_that_is_out_for_a_while_is_no_deadlock() {
     };
     let Some(ended) = run(&["busy", "8"], &plan) else { return };
     // That nothing is proved means something only if it was noticed.
-    ended.ends_with(0).proves_nothing().says("goes on after");
+    ended.ends_with(0).proves_nothing().says("continues after");
 }

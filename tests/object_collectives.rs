@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use phalanx::prelude::*;
-use phalanx::{Error, Request, RequestSet, Result};
-use serde::de::DeserializeOwned;
+use phalanx::{Codec, Error, Request, RequestSet, Result};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -60,30 +59,13 @@ fn at<T>(world: &Comm, root: usize, value: T) -> Option<T> {
     (world.rank() == root).then_some(value)
 }
 
-/// `bcast_object`, whose argument may be a value or an option: here it is an option.
-fn bcast<T: Serialize + DeserializeOwned>(
-    world: &Comm,
-    value: Option<T>,
-    root: usize,
-) -> Result<T> {
-    world.bcast_object(value, root)
-}
-
-fn ibcast<T: Serialize + DeserializeOwned + Send + 'static>(
-    world: &Comm,
-    value: Option<T>,
-    root: usize,
-) -> Result<Request<T>> {
-    world.ibcast_object(value, root)
-}
-
 #[phalanx::test(ranks = [1, 2, 3, 4, 7])]
 fn blocking_collectives_of_objects_agree_with_a_serial_model(world: Comm) -> Result<()> {
     let (rank, size) = (world.rank(), world.size());
     for root in 0..size {
         let mine = item(rank, root);
         let given = at(&world, root, item(root, 3));
-        assert_eq!(bcast(&world, given, root)?, item(root, 3));
+        assert_eq!(world.bcast_object(given, root)?, item(root, 3));
         let all = world.gather_object(&mine, root)?;
         assert_eq!(all, at(&world, root, items(size, root)));
         assert_eq!(world.allgather_object(&mine)?, items(size, root));
@@ -113,7 +95,7 @@ fn blocking_collectives_of_objects_agree_with_a_serial_model(world: Comm) -> Res
     let half = world.split(Some((rank % 2) as u32), 0)?.expect("every rank has a color");
     let mine: Vec<usize> = (0..size).filter(|other| other % 2 == rank % 2).collect();
     assert_eq!(half.allgather_object(&rank)?, mine);
-    assert_eq!(half.bcast_object(rank, half.size() - 1)?, mine[mine.len() - 1]);
+    assert_eq!(half.bcast_object(Some(rank), half.size() - 1)?, mine[mine.len() - 1]);
     let joined = half.ireduce_object(name(rank), concat, 0)?.wait()?;
     assert_eq!(joined, at(&half, 0, mine.iter().copied().map(name).collect()));
     half.free()
@@ -124,7 +106,7 @@ fn collectives_of_objects_that_complete_later_agree_with_a_serial_model(world: C
     let (rank, size) = (world.rank(), world.size());
     for root in 0..size {
         let given = at(&world, root, item(root, 3));
-        assert_eq!(ibcast(&world, given, root)?.wait()?, item(root, 3));
+        assert_eq!(world.ibcast_object(given, root)?.wait()?, item(root, 3));
         let all = world.igather_object(item(rank, root), root)?.wait()?;
         assert_eq!(all, at(&world, root, items(size, root)));
         let all = world.iallgather_object(item(rank, root))?.wait()?;
@@ -155,9 +137,9 @@ fn broadcasts_of_every_size_around_the_first_packet_arrive(world: Comm) -> Resul
     let lengths = around(1016).chain(around(1024)).chain(around(2048)).chain([0, 1, 8 << 20]);
     for (root, length) in (0..world.size()).cycle().zip(lengths) {
         let text: String = (0..length).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
-        let came: String = bcast(&world, at(&world, root, text.clone()), root)?;
+        let came: String = world.bcast_object(at(&world, root, text.clone()), root)?;
         assert!(came == text, "{length}");
-        let came: String = ibcast(&world, at(&world, root, text.clone()), root)?.wait()?;
+        let came: String = world.ibcast_object(at(&world, root, text.clone()), root)?.wait()?;
         assert!(came == text, "{length}");
     }
     Ok(())
@@ -212,7 +194,7 @@ fn a_value_that_cannot_be_encoded_is_an_error_and_nobody_waits(world: Comm) -> R
         let outgoing = || one_of(if rank == blamed { (blamed + 1) % size } else { size });
 
         // Errors on all ranks.
-        check_blame(&world, bcast(&world, at(&world, blamed, Shy::Refuses), blamed), blamed);
+        check_blame(&world, world.bcast_object(at(&world, blamed, Shy::Refuses), blamed), blamed);
         for root in 0..size {
             check_blame(&world, world.gather_object(&mine(), root), blamed);
         }
@@ -222,7 +204,7 @@ fn a_value_that_cannot_be_encoded_is_an_error_and_nobody_waits(world: Comm) -> R
         check_blame(&world, world.scatter_object(given, blamed), blamed);
         check_blame(&world, world.alltoall_object(&outgoing()), blamed);
         let refused = at(&world, blamed, Shy::Refuses);
-        check_blame(&world, ibcast(&world, refused, blamed)?.wait(), blamed);
+        check_blame(&world, world.ibcast_object(refused, blamed)?.wait(), blamed);
         let given = at(&world, blamed, outgoing());
         check_blame(&world, world.iscatter_object(given, blamed)?.wait(), blamed);
         check_blame(&world, world.iallgather_object(mine())?.wait(), blamed);
@@ -274,8 +256,8 @@ fn a_root_that_gives_too_little_is_an_error_on_all_ranks(world: Comm) -> Result<
         assert!(if guilty { error.is_invalid_length() } else { error.is_mismatch() }, "{error}");
     };
     for root in 0..size {
-        check(bcast(&world, None::<String>, root).unwrap_err(), rank == root);
-        check(ibcast(&world, None::<String>, root)?.wait().unwrap_err(), rank == root);
+        check(world.bcast_object(None::<String>, root).unwrap_err(), rank == root);
+        check(world.ibcast_object(None::<String>, root)?.wait().unwrap_err(), rank == root);
         check(world.scatter_object(None::<&[u8]>, root).unwrap_err(), rank == root);
         check(world.iscatter_object(None::<Vec<u8>>, root)?.wait().unwrap_err(), rank == root);
         for wrong in [size - 1, size + 1] {
@@ -290,17 +272,17 @@ fn a_root_that_gives_too_little_is_an_error_on_all_ranks(world: Comm) -> Result<
         }
     }
     // What ranks other than the root give is of no importance.
-    assert_eq!(world.bcast_object(rank, size - 1)?, size - 1);
-    assert_eq!(world.ibcast_object(rank, size - 1)?.wait()?, size - 1);
+    assert_eq!(world.bcast_object(Some(rank), size - 1)?, size - 1);
+    assert_eq!(world.ibcast_object(Some(rank), size - 1)?.wait()?, size - 1);
     let values = vec![7_u8; size];
     assert_eq!(world.scatter_object(Some(&values[..]), 0)?, 7);
     for root in [size, usize::MAX] {
         for error in [
-            world.bcast_object(1, root).unwrap_err(),
+            world.bcast_object(Some(1), root).unwrap_err(),
             world.gather_object(&1, root).unwrap_err(),
             world.scatter_object(Some(&values[..]), root).unwrap_err(),
             world.reduce_object(1, |a, b| a + b, root).unwrap_err(),
-            world.ibcast_object(1, root).unwrap_err(),
+            world.ibcast_object(Some(1), root).unwrap_err(),
             world.igather_object(1, root).unwrap_err(),
             world.iscatter_object(Some(values.clone()), root).unwrap_err(),
             world.ireduce_object(1, |a, b| a + b, root).unwrap_err(),
@@ -329,8 +311,8 @@ fn ranks_that_disagree_about_the_type_hear_of_it(world: Comm) -> Result<()> {
     // Rank 0 means text, the others numbers; large ones go in several packets.
     let text = "text".repeat(1000);
     if rank == 0 {
-        world.bcast_object(text.clone(), 0)?;
-        world.ibcast_object(text.clone(), 0)?.wait()?;
+        world.bcast_object(Some(text.clone()), 0)?;
+        world.ibcast_object(Some(text.clone()), 0)?.wait()?;
         refused(world.gather_object(&text, 0));
         refused(world.igather_object(text.clone(), 0)?.wait());
         refused(world.allgather_object(&text));
@@ -346,8 +328,8 @@ fn ranks_that_disagree_about_the_type_hear_of_it(world: Comm) -> Result<()> {
         world.scan_object(text.clone(), add)?;
         world.exscan_object(text.clone(), add)?;
     } else {
-        refused(bcast(&world, None::<u64>, 0));
-        refused(ibcast(&world, None::<u64>, 0)?.wait());
+        refused(world.bcast_object(None::<u64>, 0));
+        refused(world.ibcast_object(None::<u64>, 0)?.wait());
         world.gather_object(&1_u64, 0)?;
         world.igather_object(1_u64, 0)?.wait()?;
         refused(world.allgather_object(&1_u64));
@@ -379,8 +361,8 @@ fn large_plain_fields_travel_in_collectives(world: Comm) -> Result<()> {
     let of = |rank: usize| Field { rank: rank as u8, values: vec![rank as f32; 40_000 + rank] };
     let (rank, size) = (world.rank(), world.size());
     let all: Vec<Field> = (0..size).map(of).collect();
-    assert!(world.bcast_object(of(rank), 1)? == of(1));
-    assert!(world.ibcast_object(of(rank), 2)?.wait()? == of(2));
+    assert!(world.bcast_object(Some(of(rank)), 1)? == of(1));
+    assert!(world.ibcast_object(Some(of(rank)), 2)?.wait()? == of(2));
     assert!(world.gather_object(&of(rank), 1)? == at(&world, 1, all.clone()));
     assert!(world.iallgather_object(of(rank))?.wait()? == all);
     assert!(world.scatter_object(Some(&all[..]), 0)? == of(rank));
@@ -401,7 +383,7 @@ fn several_in_flight_complete_in_whatever_order_each_rank_waits(world: Comm) -> 
         let mine = format!("{round} {}", name(rank));
         let root = round % size;
         let request = match round % 5 {
-            0 => ibcast(&world, at(&world, root, mine), root)?.map(|text| vec![text]),
+            0 => world.ibcast_object(at(&world, root, mine), root)?.map(|text| vec![text]),
             1 => world.igather_object(mine, root)?.map(Option::unwrap_or_default),
             2 => world.iallgather_object(mine)?,
             3 => world.ialltoall_object(vec![mine; size])?,
@@ -442,7 +424,7 @@ fn a_rank_that_waits_for_something_else_first_holds_nobody_up(world: Comm) -> Re
     for last in 0..4 {
         for root in 0..4 {
             let given = at(&world, root, name(root));
-            let bcast = ibcast(&world, given, root)?;
+            let bcast = world.ibcast_object(given, root)?;
             let gather = world.iallgather_object(world.rank())?;
             if world.rank() == last {
                 for other in (0..4).filter(|&other| other != last) {
@@ -465,7 +447,7 @@ fn what_is_dropped_while_pending_holds_nobody_up(world: Comm) -> Result<()> {
     for dropping in 0..size {
         for root in 0..size {
             let keep = rank != dropping;
-            let bcast = ibcast(&world, at(&world, root, name(root)), root)?;
+            let bcast = world.ibcast_object(at(&world, root, name(root)), root)?;
             let gather = world.igather_object(name(rank), root)?;
             let scatter = world.iscatter_object(at(&world, root, vec![root; size]), root)?;
             let all = world.iallgather_object(name(rank))?;
@@ -483,7 +465,7 @@ fn what_is_dropped_while_pending_holds_nobody_up(world: Comm) -> Result<()> {
     }
     // What follows meets nothing of what was left behind.
     for root in 0..size {
-        assert_eq!(ibcast(&world, at(&world, root, 1), root)?.wait()?, 1);
+        assert_eq!(world.ibcast_object(at(&world, root, 1), root)?.wait()?, 1);
         assert_eq!(world.reduce_object(name(rank), concat, root)?.is_some(), rank == root);
     }
     assert_eq!(world.scan_object(name(rank), concat)?, names(0..rank + 1));
@@ -506,8 +488,8 @@ fn a_value_is_serialised_once_however_many_receive_it(world: Comm) -> Result<()>
     let (me, size) = (world.rank(), world.size());
     let once = |value: &Counted| assert_eq!(value.0.get(), 1);
     let one = Counted::default;
-    once(&world.bcast_object(one(), 0)?);
-    once(&world.ibcast_object(one(), 0)?.wait()?);
+    once(&world.bcast_object(Some(one()), 0)?);
+    once(&world.ibcast_object(Some(one()), 0)?.wait()?);
     world.allgather_object(&one())?.iter().for_each(once);
     world.iallgather_object(one())?.wait()?.iter().for_each(once);
     once(&world.scatter_object(Some(&vec![one(); size][..]), 0)?);
@@ -519,4 +501,60 @@ fn a_value_is_serialised_once_however_many_receive_it(world: Comm) -> Result<()>
         assert_eq!(value.0.get(), u32::from(from != me));
     }
     Ok(())
+}
+
+/// Another codec than the default one.
+struct Json;
+
+impl Codec for Json {
+    const ID: u8 = 201;
+
+    fn encode<T: Serialize + ?Sized>(
+        value: &T,
+        into: &mut Vec<u8>,
+    ) -> std::result::Result<(), String> {
+        serde_json::to_writer(into, value).map_err(|error| error.to_string())
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn every_collective_takes_another_codec(world: Comm) -> Result<()> {
+    let (rank, size) = (world.rank(), world.size());
+    // Only a format that describes itself can hold this.
+    let of = |rank: usize| serde_json::json!({ "rank": rank, "more": [rank, "text"] });
+    let all: Vec<_> = (0..size).map(of).collect();
+    let last = |a: serde_json::Value, b: serde_json::Value| if b["rank"].is_u64() { b } else { a };
+    let root = size - 1;
+    let given = || at(&world, root, of(root));
+    assert_eq!(world.bcast_object_with::<Json, _>(given(), root)?, of(root));
+    assert_eq!(world.ibcast_object_with::<Json, _>(given(), root)?.wait()?, of(root));
+    let gathered = at(&world, root, all.clone());
+    assert_eq!(world.gather_object_with::<Json, _>(&of(rank), root)?, gathered);
+    assert_eq!(world.igather_object_with::<Json, _>(of(rank), root)?.wait()?, gathered);
+    assert_eq!(world.allgather_object_with::<Json, _>(&of(rank))?, all);
+    assert_eq!(world.iallgather_object_with::<Json, _>(of(rank))?.wait()?, all);
+    let given = (rank == root).then_some(&all[..]);
+    assert_eq!(world.scatter_object_with::<Json, _>(given, root)?, of(rank));
+    let given = at(&world, root, all.clone());
+    assert_eq!(world.iscatter_object_with::<Json, _>(given, root)?.wait()?, of(rank));
+    assert_eq!(world.alltoall_object_with::<Json, _>(&vec![of(rank); size])?, all);
+    assert_eq!(world.ialltoall_object_with::<Json, _>(vec![of(rank); size])?.wait()?, all);
+    let reduced = at(&world, root, of(root));
+    assert_eq!(world.reduce_object_with::<Json, _>(of(rank), last, root)?, reduced);
+    assert_eq!(world.ireduce_object_with::<Json, _>(of(rank), last, root)?.wait()?, reduced);
+    assert_eq!(world.allreduce_object_with::<Json, _>(of(rank), last)?, of(root));
+    assert_eq!(world.iallreduce_object_with::<Json, _>(of(rank), last)?.wait()?, of(root));
+    assert_eq!(world.scan_object_with::<Json, _>(of(rank), last)?, of(rank));
+    let before = world.exscan_object_with::<Json, _>(of(rank), last)?;
+    assert_eq!(before, rank.checked_sub(1).map(of));
+    let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    let around: Vec<_> = ring.neighbors().iter().map(|it| it.map(of)).collect();
+    assert_eq!(ring.neighbor_allgather_object_with::<Json, _>(&of(rank))?, around);
+    let both = [of(rank), of(rank)];
+    assert_eq!(ring.ineighbor_alltoall_object_with::<Json, _>(&both)?.wait()?, around);
+    ring.free()
 }

@@ -116,7 +116,10 @@ fn attempts(world: &Comm, to: Dest, from: Source) -> Vec<(&'static str, phalanx:
         ("recv", world.recv_with_status::<i32>(from).map(drop)),
         ("recv_into", world.recv_into(&mut buffer, from).map(drop)),
         ("irecv", world.irecv_into(vec![0; 4], from).map(drop)),
-        ("irecv of unknown length", world.irecv::<Vec<i32>>(from).map(drop)),
+        ("irecv", world.irecv::<[i32; 4]>(from).map(drop)),
+        ("irecv", world.irecv_with_status::<i32>(from).map(drop)),
+        ("irecv_at_most", world.irecv_at_most::<Vec<i32>>(4, from).map(drop)),
+        ("irecv_object", world.irecv_object::<Vec<i32>>(from).map(drop)),
         ("probe", world.probe(from).map(drop)),
         ("try_probe", world.try_probe(from).map(drop)),
         ("sendrecv", world.sendrecv(&[1, 2], me, from).map(drop)),
@@ -201,7 +204,7 @@ fn the_null_process_takes_everything_and_sends_nothing(world: Comm) -> phalanx::
     assert!(error.is_invalid_length(), "{error}");
     let (buffer, got) = world.irecv_into(data, nobody)?.wait()?;
     assert_eq!((buffer, got.source, got.len), (data, None, 0));
-    let (nothing, got) = world.irecv::<Vec<u8>>(nobody)?.wait()?;
+    let (nothing, got) = world.irecv_at_most_with_status::<Vec<u8>>(3, nobody)?.wait()?;
     assert_eq!((nothing.len(), got.source, got.len), (0, None, 0));
 
     let message = world.probe(nobody)?;
@@ -248,7 +251,7 @@ fn a_message_of_no_elements_arrives_with_its_tag(world: Comm) -> phalanx::Result
     let message = world.probe(before.tag(3))?;
     assert_eq!((message.tag(), message.bytes()?, message.len::<f64>()?), (3, 0, 0));
     assert_eq!(message.recv::<Box<[f64]>>()?.len(), 0);
-    let (nothing, got) = world.irecv::<Vec<f64>>(before.tag(4))?.wait()?;
+    let (nothing, got) = world.irecv_at_most_with_status::<Vec<f64>>(3, before.tag(4))?.wait()?;
     assert_eq!((nothing.len(), got.source), (0, Some(left(&world))));
     let (_, got) = world.irecv_into(Vec::<f64>::new(), before.tag(5))?.wait()?;
     assert_eq!((got.tag, got.len), (5, 0));
@@ -332,7 +335,7 @@ fn a_message_that_is_no_whole_number_of_elements_is_a_type_mismatch(
     check(world.recv::<f64>(before.tag(2)).map(drop));
     check(world.recv_into(&mut [0.0_f64; 2], before.tag(3)).map(drop));
     check(world.irecv_into([0.0_f64; 2], before.tag(4))?.wait().map(drop));
-    check(world.irecv::<Vec<f64>>(before.tag(5)).and_then(|it| it.wait()).map(drop));
+    check(world.irecv_at_most::<Vec<f64>>(2, before.tag(5))?.wait().map(drop));
     let message = world.probe(before.tag(6))?;
     check(message.len::<f64>().map(drop));
     assert_eq!((message.bytes()?, message.len::<u8>()?, message.len::<[u8; 3]>()?), (3, 3, 1));
@@ -559,7 +562,7 @@ fn a_probed_message_is_looked_at_and_then_received_by_nobody_else(
     let (second, got) = world.recv_with_status::<Vec<u32>>(any())?;
     assert_eq!((second, got.tag), (vec![1; 3], 5));
     assert!(world.try_probe(any())?.is_none());
-    let mut buffer = [9; 6];
+    let mut buffer = [9_u32; 6];
     let got = last.recv_into(&mut buffer)?;
     assert_eq!((got.source, got.tag, got.len), (Some(left), 6, 4));
     assert_eq!(buffer, [2, 2, 2, 2, 9, 9]);
@@ -621,4 +624,70 @@ fn buffered_sends_need_a_buffer_and_room_in_it(world: Comm) -> phalanx::Result<(
     phalanx::detach_buffer()?;
     assert_eq!(receiving.wait()?.0, [3; 100]);
     Ok(())
+}
+
+#[phalanx::test(ranks = [2, 3])]
+fn a_message_that_is_too_long_is_told_with_both_lengths(world: Comm) -> phalanx::Result<()> {
+    let before = from(left(&world));
+    let is_open_mpi = phalanx::library_version()?.contains("Open MPI");
+    for length in [80, 200_000] {
+        type Receive<'a> = Box<dyn Fn() -> phalanx::Result<()> + 'a>;
+        let room = || [0_u8; 16];
+        let mut receives: Vec<Receive<'_>> = vec![
+            Box::new(|| world.recv_into(&mut room(), before).map(drop)),
+            Box::new(|| world.irecv_into(room(), before)?.wait().map(drop)),
+            Box::new(|| world.irecv_at_most::<Vec<u8>>(16, before)?.wait().map(drop)),
+            Box::new(|| {
+                let mut room = room();
+                world.scope(|s| s.irecv_into(&mut room, before).map(drop))
+            }),
+            Box::new(|| {
+                let mut room = room();
+                world.exchange(|x| x.recv(&mut room, before)).map(drop)
+            }),
+            Box::new(|| world.sendrecv_into(&[1_u8], None, &mut room(), before).map(drop)),
+        ];
+        receives.push(Box::new(|| world.probe(before)?.recv_into(&mut room()).map(drop)));
+        for (number, receive) in receives.into_iter().enumerate() {
+            let sending = world.isend(vec![7_u8; length], right(&world))?;
+            let error = receive().expect_err("16 bytes are too few");
+            assert!(error.is_truncated(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("16"), "{number}: {text}");
+            // MPICH says nothing of the message, unless it was probed.
+            if is_open_mpi || number == 6 {
+                let both = format!("has {length} bytes, and there is room for 16");
+                assert!(text.contains(&both), "{number}: {text}");
+            }
+            sending.wait()?;
+        }
+    }
+    world.barrier()
+}
+
+#[phalanx::test(ranks = [1, 2, 3])]
+fn elements_of_no_size_are_messages_of_no_bytes(world: Comm) -> phalanx::Result<()> {
+    type Nothing = [f64; 0];
+    let (right, before) = (right(&world), from(left(&world)));
+    let data: [Nothing; 3] = [[]; 3];
+    let mut sends = RequestSet::new();
+    for tag in 0..9 {
+        sends.push(world.isend(data, to(right).tag(tag))?);
+    }
+    let (came, got) = world.recv_with_status::<Vec<Nothing>>(before.tag(0))?;
+    assert_eq!((came.len(), got.len), (0, 0));
+    assert_eq!(world.recv::<Box<[Nothing]>>(before.tag(1))?.len(), 0);
+    assert_eq!(world.recv::<[Nothing; 3]>(before.tag(2))?, data);
+    assert_eq!(world.recv_into(&mut [[]; 5] as &mut [Nothing; 5], before.tag(3))?.len, 0);
+    assert_eq!(world.irecv::<[Nothing; 2]>(before.tag(4))?.wait()?, [[]; 2]);
+    assert_eq!(world.irecv_at_most::<Vec<Nothing>>(4, before.tag(5))?.wait()?.len(), 0);
+    assert_eq!(world.irecv_into(data, before.tag(6))?.wait()?.1.len, 0);
+    assert_eq!(world.probe(before.tag(7))?.recv::<Vec<Nothing>>()?.len(), 0);
+    assert_eq!(world.recv::<Vec<f64>>(before.tag(8))?.len(), 0);
+    sends.wait_all()?;
+    // Something is not nothing.
+    let sending = world.isend([1_u8], right)?;
+    let error = world.recv::<Vec<Nothing>>(before).expect_err("a byte");
+    assert!(error.is_type_mismatch(), "{error}");
+    sending.wait().map(drop)
 }

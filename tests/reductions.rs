@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phalanx::prelude::*;
-use phalanx::{Integer, Locatable, Located, MaxLoc, MinLoc, Number, Reduction, RequestSet, Result};
+use phalanx::{Integer, Locatable, Located, MaxLoc, MinLoc, Real, Reduction, RequestSet, Result};
 
 /// Numbers of every type, from small integers.
-trait Sample: Number + PartialEq + PartialOrd + Debug {
+trait Sample: Real + PartialEq + PartialOrd + Debug {
     fn from_small(number: u8) -> Self;
     fn add(self, other: Self) -> Self;
     fn multiply(self, other: Self) -> Self;

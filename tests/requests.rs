@@ -45,7 +45,8 @@ fn requests_around_a_ring_give_their_buffers_back(world: Comm) -> phalanx::Resul
         let data = vec![me; length];
         let expected = vec![left; length];
         let known = world.irecv_into(vec![usize::MAX; length + 1], from(left).tag(1))?;
-        let unknown = world.irecv::<Box<[usize]>>(from(left).tag(2))?;
+        let bounded =
+            world.irecv_at_most_with_status::<Box<[usize]>>(length + 1, from(left).tag(2))?;
         let sends = [
             world.isend(data.clone(), to(right).tag(1))?,
             world.issend(data.clone(), to(right).tag(2))?,
@@ -54,9 +55,9 @@ fn requests_around_a_ring_give_their_buffers_back(world: Comm) -> phalanx::Resul
         let (buffer, got) = known.wait()?;
         assert_eq!((got.source, got.tag, got.len), (Some(left), 1, length));
         assert_eq!((&buffer[..length], buffer[length]), (&expected[..], usize::MAX));
-        let (elements, got) = unknown.wait()?;
+        let (elements, got) = bounded.wait()?;
         assert_eq!((&elements[..], got.tag, got.len), (&expected[..], 2, length));
-        assert_eq!(finish(world.irecv::<Vec<usize>>(left)?)?.0, expected);
+        assert_eq!(finish(world.irecv_at_most::<Vec<usize>>(length, left)?)?, expected);
         for send in sends {
             assert_eq!(finish(send)?, data);
         }
@@ -66,7 +67,7 @@ fn requests_around_a_ring_give_their_buffers_back(world: Comm) -> phalanx::Resul
     assert_eq!(*finish(receiving)?.0, [left; 4]);
     assert_eq!(sending.wait()?, [me; 4]);
     let sending = world.isend(me, right)?;
-    assert_eq!(world.irecv::<usize>(any())?.wait()?.0, left);
+    assert_eq!(world.irecv::<usize>(any())?.wait()?, left);
     sending.wait().map(drop)
 }
 
@@ -74,7 +75,7 @@ fn requests_around_a_ring_give_their_buffers_back(world: Comm) -> phalanx::Resul
 fn test_is_none_until_it_is_complete_and_the_result_comes_once(world: Comm) -> phalanx::Result<()> {
     let (right, left) = (right(&world), left(&world));
     let mut receiving = world.irecv_into([0; 2], from(left).tag(1))?;
-    let mut unknown = world.irecv::<Vec<i32>>(from(left).tag(2))?;
+    let mut unknown = world.irecv_object_with_status::<Vec<i32>>(from(left).tag(2))?;
     for _ in 0..100 {
         assert!(receiving.test()?.is_none() && unknown.test()?.is_none());
     }
@@ -84,7 +85,7 @@ fn test_is_none_until_it_is_complete_and_the_result_comes_once(world: Comm) -> p
     let (data, _) = poll(|| receiving.test())?;
     assert_eq!(data, [4, 5]);
     assert_eq!(poll(|| sending.test())?, [4, 5]);
-    let sending_unknown = world.issend([6, 7], to(right).tag(2))?;
+    let sending_unknown = world.issend_object(&vec![6, 7], to(right).tag(2))?;
     assert_eq!(poll(|| unknown.test())?.0, [6, 7]);
     sending_unknown.wait()?;
 
@@ -111,7 +112,7 @@ fn an_error_of_a_request_names_the_line_that_started_it(world: Comm) -> phalanx:
 #[phalanx::test(ranks = [2])]
 fn a_mapped_request_gives_what_the_closure_makes(world: Comm) -> phalanx::Result<()> {
     let sending = world.isend(vec![1_u8; 3], right(&world))?.map(|data| data.len());
-    let receiving = world.irecv::<Vec<u8>>(left(&world))?.map(|(data, _)| data[0] + 1);
+    let receiving = world.irecv_at_most::<Vec<u8>>(9, left(&world))?.map(|data| data[0] + 1);
     assert_eq!(receiving.map(f64::from).wait()?, 2.0);
     assert_eq!(finish(sending)?, 3);
 
@@ -129,7 +130,7 @@ fn a_mapped_request_gives_what_the_closure_makes(world: Comm) -> phalanx::Result
 fn what_is_cancelled_takes_no_message_and_what_came_is_given(world: Comm) -> phalanx::Result<()> {
     let (me, right, left) = (world.rank(), right(&world), left(&world));
     let known = world.irecv_into(vec![0; 8], from(left).tag(1))?;
-    let unknown = world.irecv::<Vec<i32>>(from(left).tag(1))?;
+    let unknown = world.irecv_object::<Vec<i32>>(from(left).tag(1))?;
     assert!(known.cancel()?.is_none());
     assert!(unknown.cancel()?.is_none());
     world.barrier()?;
@@ -137,7 +138,7 @@ fn what_is_cancelled_takes_no_message_and_what_came_is_given(world: Comm) -> pha
     assert_eq!(world.recv::<Vec<i32>>(left)?, [3; 8]);
     sending.wait()?;
 
-    // What has come comes all the same, and what MPI has not looked at yet comes to the next.
+    // What has come comes all the same.
     let known = world.irecv_into(vec![0; 8], from(me).tag(2))?;
     world.send(&[4, 5], to(me).tag(2))?;
     let (data, got) = match known.cancel()? {
@@ -146,7 +147,7 @@ fn what_is_cancelled_takes_no_message_and_what_came_is_given(world: Comm) -> pha
     };
     assert_eq!((&data[..2], got.len), (&[4, 5][..], 2));
     let sending = world.isend([4, 5], to(me).tag(3))?;
-    let unknown = world.irecv::<Vec<i32>>(from(me).tag(3))?;
+    let unknown = world.irecv_at_most_with_status::<Vec<i32>>(2, from(me).tag(3))?;
     let (data, _) = match unknown.cancel()? {
         Some(received) => received,
         None => world.recv_with_status(from(me).tag(3))?,
@@ -187,18 +188,17 @@ fn what_is_dropped_while_pending_still_arrives(world: Comm) -> phalanx::Result<(
         drop(churn);
     }
 
-    // A receive into a buffer was posted: its message goes into it. One of unknown length was not.
+    // A receive that is dropped is cancelled: it is reported at finalize, but it takes nothing from anybody.
+    // One that is forgotten stays posted.
     drop(world.irecv_into(vec![0; 100], from(left).tag(5))?);
     std::mem::forget(world.irecv_into(vec![0; 100], from(left).tag(5))?);
-    let unknown = world.irecv::<Vec<i32>>(from(left).tag(6))?;
-    // It is reported at finalize, but it takes nothing from anybody.
-    drop(unknown);
+    drop(world.irecv_at_most::<Vec<i32>>(100, from(left).tag(6))?);
     world.barrier()?;
     let mut sends = RequestSet::new();
-    for (tag, value) in [(5, 1), (5, 2), (5, 3), (6, 4)] {
+    for (tag, value) in [(5, 1), (5, 2), (6, 4)] {
         sends.push(world.isend([value; 100], to(right).tag(tag))?);
     }
-    assert_eq!(world.recv::<Vec<i32>>(from(left).tag(5))?, [3; 100]);
+    assert_eq!(world.recv::<Vec<i32>>(from(left).tag(5))?, [2; 100]);
     assert_eq!(world.recv::<Vec<i32>>(from(left).tag(6))?, [4; 100]);
     sends.wait_all()?;
 
@@ -259,12 +259,13 @@ fn finalize_names_the_lines_of_requests_that_never_completed() {
     let reports: Vec<&str> =
         stderr.lines().filter(|line| line.contains("never completed")).collect();
     let wanted: Vec<&str> = stdout.lines().filter_map(|line| line.strip_prefix("lost: ")).collect();
-    assert_eq!((wanted.len(), reports.len()), (4, 4), "{stdout}\n{stderr}");
+    assert_eq!((wanted.len(), reports.len()), (5, 5), "{stdout}\n{stderr}");
     for line in wanted {
         let report = reports.iter().find(|report| report.contains(line));
         let report = report.unwrap_or_else(|| panic!("no report names {line}:\n{stderr}"));
         let what = [
             ("irecv", " from rank 1, tag 77, on `world` was dropped"),
+            ("irecv", " from rank 1, tag 1, on `world` was dropped"),
             ("irecv", " from rank 1 on `world` was forgotten"),
             ("halo exchange", " on `world (2 grid)` was dropped"),
         ];
@@ -288,7 +289,7 @@ fn sets(world: &Comm) -> phalanx::Result<()> {
                     data
                 })
             } else {
-                world.irecv(source)?.map(|(data, _)| data)
+                world.irecv_at_most(1000, source)?
             });
             assert_eq!(index, tag as usize);
         }
@@ -377,7 +378,9 @@ fn mixed_sets(world: &Comm) -> phalanx::Result<()> {
     let (me, size, right, left) = (world.rank(), world.size(), right(world), left(world));
     let start = || -> phalanx::Result<RequestSet<usize>> {
         let mut set = RequestSet::new();
-        set.push(world.irecv::<Vec<usize>>(from(left).tag(1))?.map(|(data, _)| data[0]));
+        set.push(
+            world.irecv_at_most::<Vec<usize>>(100_000, from(left).tag(1))?.map(|data| data[0]),
+        );
         set.push(world.irecv_into([0; 4], from(left).tag(2))?.map(|(data, _)| data[1]));
         set.push(world.ibarrier()?.map(|()| 1000));
         set.push(world.iallreduce(me, Sum)?);
@@ -416,8 +419,8 @@ fn mixed_sets(world: &Comm) -> phalanx::Result<()> {
             sender()?;
         } else if left % 2 == 1 {
             let mut set = RequestSet::new();
-            set.push(world.irecv::<i32>(from(left).tag(1))?.map(|(data, _)| data));
-            set.push(world.irecv::<i32>(from(left).tag(2))?.map(|(data, _)| data));
+            set.push(world.irecv::<i32>(from(left).tag(1))?);
+            set.push(world.irecv::<i32>(from(left).tag(2))?);
             match way {
                 0 => assert_eq!(set.wait_all()?, [1, 2]),
                 1 => assert_eq!(poll(|| set.test_all())?, [1, 2]),
@@ -509,8 +512,9 @@ fn errors_in_sets(world: &Comm) -> phalanx::Result<()> {
     assert_eq!(poll(|| set.test_all())?, [4, 14, 34]);
 
     let set = start()?;
+    // Messages that the library has not matched yet stay where they are, for other receives.
     drop(set);
-    assert_eq!(world.sendrecv(&world.rank(), right, left)?, left);
+    assert_eq!(world.sendrecv(&world.rank(), to(right).tag(9), from(left).tag(9))?, left);
     world.barrier()
 }
 
@@ -553,11 +557,11 @@ async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (
 fn requests_are_futures(world: Comm) -> phalanx::Result<()> {
     let (me, right, left) = (world.rank(), right(&world), left(&world));
     let echo = async {
-        let receiving = world.irecv::<Vec<usize>>(left)?;
+        let receiving = world.irecv_at_most::<Vec<usize>>(40_000, left)?;
         let sending = world.isend(vec![me; 30_000], right)?;
         let (received, sent) = join(receiving, sending).await;
         assert_eq!(sent?, vec![me; 30_000]);
-        phalanx::Result::Ok(received?.0)
+        received
     };
     assert_eq!(block_on(echo)?, vec![left; 30_000]);
 
@@ -773,19 +777,21 @@ fn a_communicator_with_a_pending_request_is_in_use(world: Comm) -> phalanx::Resu
     let clone = team.clone();
     let error = team.free().expect_err("a clone and a request");
     assert!(error.is_in_use() && error.detail().starts_with('2'), "{error}");
+    // It has given the communicator back, and would be an owner for as long as it lives.
+    drop(error);
     clone.send(&[world.rank()], 1 - world.rank())?;
     assert_eq!(receiving.wait()?.0, [1 - world.rank()]);
     clone.free()
 }
 
 #[phalanx::test(ranks = [2, 3, 5])]
-fn receives_of_unknown_length_are_served_by_every_wait(world: Comm) -> phalanx::Result<()> {
+fn receives_are_served_by_every_wait(world: Comm) -> phalanx::Result<()> {
     let (rank, size) = (world.rank(), world.size());
     let (left, right) = ((rank + size - 1) % size, (rank + 1) % size);
     // Too long to be buffered: a send waits for its receiver, which itself waits for its own send.
     const LONG: usize = 1 << 20;
     for round in 0..3 {
-        let first = world.irecv::<Vec<u8>>(from(left).tag(1))?;
+        let first = world.irecv_at_most::<Vec<u8>>(LONG, from(left).tag(1))?;
         let second = world.irecv_object::<Vec<u8>>(from(left).tag(2))?;
         match round {
             0 => {
@@ -803,11 +809,11 @@ fn receives_of_unknown_length_are_served_by_every_wait(world: Comm) -> phalanx::
                 while sends.wait_any()?.is_some() {}
             }
         }
-        assert_eq!(first.wait()?.0, vec![left as u8; LONG]);
-        assert_eq!(second.wait()?.0, vec![left as u8; LONG]);
+        assert_eq!(first.wait()?, vec![left as u8; LONG]);
+        assert_eq!(second.wait()?, vec![left as u8; LONG]);
     }
     // A message that is no whole number of elements is an error, and gone.
-    let odd = world.irecv::<Vec<u64>>(from(left).tag(3))?;
+    let odd = world.irecv_at_most::<Vec<u64>>(2, from(left).tag(3))?;
     world.send(&[1_u8; 9], to(right).tag(3))?;
     assert!(odd.wait().expect_err("nine bytes are no u64").is_type_mismatch());
     assert!(world.try_probe(from(left).tag(3))?.is_none());

@@ -2,6 +2,8 @@
 
 use phalanx::prelude::*;
 use phalanx::{Payload, RequestSet, Strided, StridedMut};
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof};
+use proptest::test_runner::{Config, TestRunner};
 
 fn right(world: &Comm) -> usize {
     (world.rank() + 1) % world.size()
@@ -122,7 +124,7 @@ trait Swap {
 
 impl Swap for Comm {
     fn sendrecv_replace_block(&self, target: &mut StridedMut<'_, u32>) -> phalanx::Result<()> {
-        let mut copy = [0; 6];
+        let mut copy = [0_u32; 6];
         let me = self.rank();
         self.sendrecv_into(&*target, me, &mut copy, me)?;
         assert_eq!(copy, [5, 6, 9, 10, 13, 14]);
@@ -165,7 +167,16 @@ fn patterns_that_are_empty_or_do_not_fit(world: Comm) -> phalanx::Result<()> {
     world.sendrecv_into(&view, me, &mut [0; 1], me)?;
 
     // These just fit.
-    for (blocks, length, stride) in [(1, 6, 0), (1, 6, 100), (2, 3, 3), (3, 1, 2), (2, 1, 5)] {
+    let just = [
+        (1, 6, 0),
+        (1, 6, 100),
+        (2, 3, 3),
+        (3, 1, 2),
+        (2, 1, 5),
+        (1, 4, usize::MAX),
+        (1, 1, 1 << 62),
+    ];
+    for (blocks, length, stride) in just {
         Strided::new(&numbers, blocks, length, stride)?;
         StridedMut::new(&mut numbers, blocks, length, stride)?;
     }
@@ -192,6 +203,51 @@ fn patterns_that_are_empty_or_do_not_fit(world: Comm) -> phalanx::Result<()> {
         assert!(result.is_err_and(|error| error.is_invalid_length()));
     }
     Ok(())
+}
+
+/// A number that people give by mistake: small, or near the end of what numbers there are.
+fn extreme() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        0_usize..9,
+        (0_usize..3).prop_map(|below| usize::MAX - below),
+        (0_usize..64).prop_map(|bit| 1 << bit),
+        (0_usize..3).prop_map(|below| isize::MAX as usize - below),
+        any::<usize>(),
+    ]
+}
+
+fn with_every_pattern<T: Element + Default>() {
+    let mut runner =
+        TestRunner::new(Config { cases: 3000, failure_persistence: None, ..Config::default() });
+    let pattern = (extreme(), extreme(), extreme(), 0_usize..20);
+    let outcome = runner.run(&pattern, |(blocks, length, stride, available)| {
+        let mut elements = vec![T::default(); available];
+        let view = Strided::new(&elements, blocks, length, stride);
+        let last = (blocks as u128).saturating_sub(1).saturating_mul(stride as u128);
+        let fits =
+            blocks == 0 || length == 0 || last.saturating_add(length as u128) <= available as u128;
+        let overlap = blocks > 1 && stride < length;
+        prop_assert_eq!(view.is_ok(), fits && !overlap);
+        prop_assert!(view.err().is_none_or(|error| error.is_invalid_length()));
+        prop_assert_eq!(
+            StridedMut::new(&mut elements, blocks, length, stride).is_ok(),
+            fits && !overlap
+        );
+        let (columns, column) = (length, stride);
+        let exists = column < columns && available.is_multiple_of(columns.max(1));
+        prop_assert_eq!(Strided::column(&elements, columns, column).is_ok(), exists);
+        prop_assert_eq!(StridedMut::column(&mut elements, columns, column).is_ok(), exists);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[phalanx::test(ranks = [1])]
+fn no_number_makes_a_view_panic(_world: Comm) {
+    with_every_pattern::<u8>();
+    with_every_pattern::<u128>();
+    with_every_pattern::<[f64; 3]>();
+    with_every_pattern::<()>();
 }
 
 /// The bytes that a pattern spans are far more than what it sends: a copy would show as memory.

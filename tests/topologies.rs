@@ -3,7 +3,7 @@
 
 use mpi::ffi;
 use phalanx::prelude::*;
-use phalanx::{Cart, Graph, Neighbor, dims_create};
+use phalanx::{Cart, Graph, Neighbor, ShiftRanks, dims_create};
 
 /// Every shape whose ranks are exactly these, of one to three dimensions.
 fn shapes(ranks: usize) -> Vec<Vec<usize>> {
@@ -61,11 +61,11 @@ fn check(cart: &Cart, dims: &[usize], periods: &[bool]) -> phalanx::Result<()> {
                 let (from, to) = (&mut source, &mut destination);
                 ffi::MPI_Cart_shift(cart.as_raw(), dimension as i32, displacement, from, to);
             }
-            let said = (rank_or_null(source), rank_or_null(destination));
-            assert_eq!(cart.shift(dimension, displacement as isize)?, said, "{cart:?}");
+            let said = ShiftRanks { to: rank_or_null(destination), from: rank_or_null(source) };
+            assert_eq!(cart.shift_ranks(dimension, displacement as isize)?, said, "{cart:?}");
         }
-        let (before, after) = cart.shift(dimension, 1)?;
-        assert_eq!(cart.neighbors()[2 * dimension..2 * dimension + 2], [before, after]);
+        let ShiftRanks { to, from } = cart.shift_ranks(dimension, 1)?;
+        assert_eq!(cart.neighbors()[2 * dimension..2 * dimension + 2], [from, to]);
     }
     assert_eq!(cart.neighbors().len(), 2 * n);
     assert_eq!((cart.indegree(), cart.outdegree()), (2 * n, 2 * n));
@@ -93,15 +93,17 @@ fn a_grid_of_any_shape_is_what_the_library_says_of_it(world: Comm) -> phalanx::R
 #[phalanx::test(ranks = [1, 2, 3, 4, 6])]
 fn messages_travel_on_a_grid_as_on_any_communicator(world: Comm) -> phalanx::Result<()> {
     let cart = world.cart(&[0], &[false])?.expect("every rank fits");
-    let (source, destination) = cart.shift(0, 1)?;
+    let ShiftRanks { to, from } = cart.shift_ranks(0, 1)?;
     let mut received = usize::MAX;
-    let got = cart.sendrecv_into(&cart.rank(), destination, &mut received, source)?;
+    let got = cart.sendrecv_into(&cart.rank(), to, &mut received, from)?;
+    // The method of all communicators moves data around the ring of ranks, as on any other.
+    assert_eq!(cart.shift(&cart.rank(), -1)?, (cart.rank() + 1) % cart.size());
     let before = cart.rank().checked_sub(1);
     assert_eq!((got.source, got.len), (before, usize::from(before.is_some())));
     assert_eq!(received, before.unwrap_or(usize::MAX));
     // The null process takes a message and gives an empty one.
-    cart.send(&1.0, to(cart.rank_of(&[-1])?))?;
-    assert!(cart.recv::<Vec<f64>>(from(None))?.is_empty());
+    cart.send(&1.0, cart.rank_of(&[-1])?)?;
+    assert!(cart.recv::<Vec<f64>>(None)?.is_empty());
     assert_eq!(cart.allreduce(&1, Sum)?, cart.size());
     let as_comm: &Comm = &cart;
     assert_eq!(as_comm.size(), world.size());
@@ -171,8 +173,9 @@ fn coordinates_wrap_around_where_periodic_and_are_nobody_where_closed(
     for outside in [-1, n, isize::MIN, isize::MAX] {
         assert_eq!(cart.rank_of(&[0, outside])?, None);
     }
-    assert_eq!(cart.shift(0, isize::MIN)?, (Some(cart.rank()), Some(cart.rank())));
-    assert_eq!(cart.shift(1, isize::MIN)?, (None, None));
+    let me = Some(cart.rank());
+    assert_eq!(cart.shift_ranks(0, isize::MIN)?, ShiftRanks { to: me, from: me });
+    assert_eq!(cart.shift_ranks(1, isize::MIN)?, ShiftRanks { to: None, from: None });
     assert_eq!(cart.rank_at_offset(&[5, 0])?, Some(cart.rank()));
     assert_eq!(cart.rank_at_offset(&[0, n])?, None);
     cart.free()
@@ -186,7 +189,7 @@ fn wrong_questions_to_a_grid_are_errors(world: Comm) -> phalanx::Result<()> {
     assert!(error.detail().contains("1 coordinates were given for 2 dimensions"), "{error}");
     assert!(cart.rank_at_offset(&[0, 0, 0]).unwrap_err().is_invalid_length());
     assert!(cart.coords_of(world.size()).unwrap_err().is_invalid_rank());
-    let error = cart.shift(2, 1).unwrap_err();
+    let error = cart.shift_ranks(2, 1).unwrap_err();
     assert!(error.is_invalid_length() && error.location().file().ends_with("topologies.rs"));
     assert!(cart.sub(&[true]).unwrap_err().is_invalid_length());
     cart.free()
@@ -198,7 +201,7 @@ fn a_grid_that_cannot_be_is_an_error_on_every_rank(world: Comm) -> phalanx::Resu
     let too_large = world.cart(&[n, 2], &[false, false]).unwrap_err();
     assert!(too_large.is_invalid_length(), "{too_large}");
     let needed = format!("a grid of {n} × 2 needs {} ranks, the communicator has {n}", 2 * n);
-    assert_eq!(too_large.detail(), needed);
+    assert!(too_large.detail().starts_with(&needed), "{too_large}");
     let wrong = [
         world.cart(&[], &[]),
         world.cart(&[n], &[]),

@@ -238,7 +238,8 @@ fn settings_that_make_no_sense_are_refused_once() {
     {
         let ended = run(job("lost", 2).env(name, value));
         assert_ne!(ended.code, Some(0), "{}", ended.text());
-        ended.says(&format!("{name}={value}: the values are "));
+        ended.says(&format!("invalid setting: {name}={value}: the values are "));
+        assert_eq!(ended.stderr.matches("the values are").count(), 1, "{}", ended.text());
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 const SCORE: &str = env!("CARGO_BIN_EXE_watch_score");
 
 /// One or more for each kind of explanation.
-const PART: [&str; 27] = [
+const PART: [&str; 32] = [
     "receive-cycle",
     "receive-cycle-of-3",
     "receive-cycle-irecv-into",
@@ -22,6 +22,11 @@ const PART: [&str; 27] = [
     "too-long-for-recv-into",
     "other-tag",
     "other-communicator",
+    "other-communicator-with-other-ranks",
+    "barrier-on-other-communicator",
+    "freed-instead-of-sent",
+    "igather-that-not-all-begin",
+    "any-takes-what-is-needed-next",
     "negative-tag",
     "isend-not-waited-for",
     "irecv-into-that-nothing-matches",

@@ -7,6 +7,7 @@ mod measure;
 mod reference;
 mod row;
 mod rows;
+mod statistics;
 mod watch;
 
 use std::error::Error;

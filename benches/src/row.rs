@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Times, interval, median};
+use crate::statistics::{Times, interval, median};
 
 /// One comparison. The names of the fields are those of the JSON objects.
 #[derive(Clone, Debug, Serialize, Deserialize)]

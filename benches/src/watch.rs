@@ -6,8 +6,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use crate::measure::median;
 use crate::row::Row;
+use crate::statistics::median;
 use crate::{Args, run_job};
 
 const ON: &str = "watch on, ping-pong";

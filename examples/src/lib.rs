@@ -1,13 +1,9 @@
-//! What the examples share: the command line of a program that runs as many processes, and its progress.
-
-mod progress;
+//! What the examples share: the command line of a program that runs as many processes.
 
 use std::{ops::RangeInclusive, process::ExitCode};
 
 use clap::Parser;
 use phalanx::prelude::*;
-
-pub use progress::Progress;
 
 /// Reads the command line on every rank and speaks about it once.
 ///
@@ -28,6 +24,17 @@ pub fn arguments<A: Parser>(world: &Comm) -> Result<A, ExitCode> {
         }
         leave(world, u8::try_from(message.exit_code()).unwrap_or(2))
     })
+}
+
+/// Ends a program that takes no arguments and was given one: a typing error should not go unnoticed.
+pub fn takes_no_arguments(world: &Comm) {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default();
+    if let Some(argument) = arguments.next() {
+        let advice = format!("start it as `mpirun -n 4 {program}`");
+        world.abort(2, &format!("{name} takes no arguments, and was given `{argument}`: {advice}"));
+    }
 }
 
 /// Says once for the whole job what went wrong, and gives the exit code 1.

@@ -68,6 +68,16 @@ examples! {
 }
 
 #[test]
+fn an_argument_that_is_not_taken_is_told_once() {
+    for program in [env!("CARGO_BIN_EXE_hello"), env!("CARGO_BIN_EXE_point_to_point")] {
+        let Ended { code, stdout, stderr } = run(program, 2, &["--verbose"]);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        let told = "takes no arguments, and was given `--verbose`: start it as `mpirun -n 4 ";
+        assert_eq!(stderr.matches(told).count(), 1, "{stderr}");
+    }
+}
+
+#[test]
 fn an_example_that_needs_two_ranks_says_so_once() {
     for program in [env!("CARGO_BIN_EXE_objects"), env!("CARGO_BIN_EXE_point_to_point")] {
         let Ended { code, stderr, .. } = run(program, 1, &[]);

@@ -25,7 +25,7 @@ fn start(ranks: usize, folder: &Path, arguments: &[&str]) -> RunningJob {
         .arg(folder)
         .output(Output::Capture)
         .share_cores(true)
-        .timeout(Duration::from_secs(60))
+        .timeout(Duration::from_secs(240))
         .start()
         .expect("the launcher of the MPI that the example is linked to")
 }

@@ -52,7 +52,7 @@ supervise() {
 # Ranks that do not know the warning go on.
 rank='trap "" USR1; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; flux job kill --signal=USR1 "$(flux job last)" || true' USR1
-trap 'echo "== told to end, $(date -Is)"; flux job kill --signal=TERM "$(flux job last)" || true' TERM
+trap 'echo "== received SIGTERM, $(date -Is)"; flux job kill --signal=TERM "$(flux job last)" || true' TERM
 # A rank that fails ends the others at once; their exit code is that of the job.
 code=0
 supervise flux run --ntasks="$slots" --label-io --setopt=exit-timeout=none --setopt=exit-on-error \

@@ -36,13 +36,15 @@ echo "== job $JOB_ID, run $run_number, on $(cut -d ' ' -f 1 "$PE_HOSTFILE" | pas
 echo "== $*"
 env | LC_ALL=C sort | grep -E '^(JOB_|PE_|NSLOTS|QUEUE|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
-label=(--tag-output)
-if mpiexec --version 2>&1 | grep -qi hydra; then
-    label=(-prepend-rank)
-fi
+# The launcher's text is read as a whole: one that is cut off by the end of its reader fails, and with it the pipe.
+case $(mpiexec --version 2>&1 || true) in
+    *"Open MPI"* | *OpenRTE*) label=(--tag-output) ;;
+    *HYDRA* | *"Intel(R) MPI"*) label=(-prepend-rank) ;;
+    *) label=() ;;
+esac
 
 job=""
-# shellcheck disable=SC2317 # traps call it
+# shellcheck disable=SC2317,SC2329 # traps call it
 pass_on() {
     if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
 }
@@ -69,9 +71,9 @@ supervise() {
 # catch it. mpiexec catches both, and sends them on to ranks, of which most know at most SIGUSR1.
 rank='trap "" USR1 USR2; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1 USR2
-trap 'echo "== told to end, $(date -Is)"; pass_on TERM' TERM
+trap 'echo "== received SIGTERM, $(date -Is)"; pass_on TERM' TERM
 code=0
-supervise mpiexec "${label[@]}" -n "$NSLOTS" bash -c "$rank" rank "$@" || code=$?
+supervise mpiexec ${label[@]+"${label[@]}"} -n "$NSLOTS" bash -c "$rank" rank "$@" || code=$?
 
 echo "== ended with exit code $code, $(date -Is)"
 if [[ $code -eq 85 && $run_number -lt $max_runs ]]; then

@@ -34,13 +34,15 @@ echo "== job $LSB_JOBID, run $run_number, on ${LSB_MCPU_HOSTS:-?}, $(date -Is)"
 echo "== ${command[*]}"
 env | LC_ALL=C sort | grep -E '^(LSB_|LSF_|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
-label=(--tag-output)
-if mpiexec --version 2>&1 | grep -qi hydra; then
-    label=(-prepend-rank)
-fi
+# The launcher's text is read as a whole: one that is cut off by the end of its reader fails, and with it the pipe.
+case $(mpiexec --version 2>&1 || true) in
+    *"Open MPI"* | *OpenRTE*) label=(--tag-output) ;;
+    *HYDRA* | *"Intel(R) MPI"*) label=(-prepend-rank) ;;
+    *) label=() ;;
+esac
 
 job=""
-# shellcheck disable=SC2317 # traps call it
+# shellcheck disable=SC2317,SC2329 # traps call it
 pass_on() {
     if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
 }
@@ -66,9 +68,9 @@ supervise() {
 # Ranks that do not know the warning go on.
 rank='trap "" USR1; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
-trap 'echo "== told to end, $(date -Is)"; pass_on TERM' TERM
+trap 'echo "== received SIGTERM, $(date -Is)"; pass_on TERM' TERM
 code=0
-supervise mpiexec "${label[@]}" -n "$LSB_DJOB_NUMPROC" bash -c "$rank" rank "${command[@]}" || code=$?
+supervise mpiexec ${label[@]+"${label[@]}"} -n "$LSB_DJOB_NUMPROC" bash -c "$rank" rank "${command[@]}" || code=$?
 
 # LSF queues the job again if this is 85.
 if [[ $code -eq 85 && $run_number -ge $max_runs ]]; then

@@ -34,13 +34,15 @@ echo "== ${command[*]}"
 env | LC_ALL=C sort | grep -E '^(PBS_|NCPUS|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
 # Both families know how to reach the nodes of a PBS job, and end it when a rank fails.
-label=(--tag-output)
-if mpiexec --version 2>&1 | grep -qi hydra; then
-    label=(-prepend-rank)
-fi
+# The launcher's text is read as a whole: one that is cut off by the end of its reader fails, and with it the pipe.
+case $(mpiexec --version 2>&1 || true) in
+    *"Open MPI"* | *OpenRTE*) label=(--tag-output) ;;
+    *HYDRA* | *"Intel(R) MPI"*) label=(-prepend-rank) ;;
+    *) label=() ;;
+esac
 
 job=""
-# shellcheck disable=SC2317 # traps call it
+# shellcheck disable=SC2317,SC2329 # traps call it
 pass_on() {
     if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
 }
@@ -76,7 +78,7 @@ fi
 # Ranks that do not know the warning go on.
 rank='trap "" USR1; exec "$@"'
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
-trap 'echo "== told to end, $(date -Is)"; pass_on TERM' TERM
+trap 'echo "== received SIGTERM, $(date -Is)"; pass_on TERM' TERM
 watch=""
 if ((walltime > warn_before)); then
     {
@@ -89,7 +91,7 @@ else
     echo "== no warning: the limit is $walltime s, and it would come $warn_before s before"
 fi
 code=0
-supervise mpiexec "${label[@]}" -n "$ranks" bash -c "$rank" rank "${command[@]}" || code=$?
+supervise mpiexec ${label[@]+"${label[@]}"} -n "$ranks" bash -c "$rank" rank "${command[@]}" || code=$?
 if [[ -n $watch ]]; then
     kill "$watch" 2>/dev/null || true
 fi

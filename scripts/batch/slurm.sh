@@ -40,7 +40,7 @@ echo "== $*"
 env | LC_ALL=C sort | grep -E '^(SLURM_(JOB|NTASKS|NNODES|CPUS|MEM)|PHALANX_|OMPI_|MPICH_|UCX_|FI_|LOADEDMODULES)' || true
 
 job=""
-# shellcheck disable=SC2317 # traps call it
+# shellcheck disable=SC2317,SC2329 # traps call it
 pass_on() {
     if [[ -n $job ]]; then kill -"$1" "$job" 2>/dev/null || true; fi
 }
@@ -65,7 +65,7 @@ supervise() {
 
 # A rank that leaves with 85 has done what it was told to: for Slurm that is no bad exit.
 again=$PWD/.again-$SLURM_JOB_ID
-# shellcheck disable=SC2317 # srun calls it
+# shellcheck disable=SC2317,SC2329 # srun calls it
 run_rank() {
     local code=0
     # Slurm tells this shell alone, or all processes of the rank: whoever hears it, the program has to.
@@ -84,7 +84,7 @@ rm -f "$again"
 trap 'echo "== warned, $(date -Is)"; pass_on USR1' USR1
 # Slurm tells the ranks itself. Who tells this script, too, wants no more of the job (scancel).
 cancelled=""
-trap 'cancelled=yes; echo "== told to end, $(date -Is)"' TERM
+trap 'cancelled=yes; echo "== received SIGTERM, $(date -Is)"' TERM
 code=0
 supervise srun --mpi="$mpi" --export=ALL --kill-on-bad-exit=1 --label bash -c 'run_rank "$@"' rank "$@" || code=$?
 

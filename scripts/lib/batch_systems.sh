@@ -12,7 +12,7 @@ policy=/usr/sbin/policy-rc.d
 install() {
     local name=$1
     shift
-    [[ $EUID -eq 0 ]] || fail "$name can be installed by root alone."
+    [[ $EUID -eq 0 ]] || fail "$name can only be installed by root."
     if [[ ! -e $policy ]]; then
         trap 'rm -f "$policy"' EXIT
         printf '#!/bin/sh\nexit 101\n' >"$policy"

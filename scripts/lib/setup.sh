@@ -39,7 +39,7 @@ setup() {
     local family=${1:-any}
     need_rust
     if [[ -n ${MPICC:-} ]] && ! has "$MPICC"; then
-        fail "MPICC names $MPICC, which is no program here: set it to an MPI compiler wrapper, or unset it."
+        fail "MPICC names $MPICC, which is not a program: set it to an MPI compiler wrapper, or unset it."
     fi
     need_tools "$family"
     use_libclang
@@ -56,7 +56,7 @@ need_rust() {
         fail "Rust is missing: install ${wanted:+version $wanted or newer }from https://rustup.rs."
     fi
     found=$(cut -d ' ' -f 2 <<<"$found")
-    if [[ $(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1) != "$wanted" ]]; then
+    if ! sort --version-sort --check=quiet <<<"$wanted"$'\n'"$found"; then
         fail "Rust $found is too old: install version $wanted or newer (rustup update, or https://rustup.rs)."
     fi
 }
@@ -93,9 +93,9 @@ give_up() {
         [[ " $* " == *" compiler "* ]] && hint=" (with python3 the first two are enough)"
     fi
     if [[ -s $setup_log ]]; then
-        tried=" (what was tried: $setup_log)"
+        tried=" (log of the attempts: $setup_log)"
     fi
-    fail "needed and not found: $(names_of "$@"); install $(list "${packages[@]}")$hint$tried."
+    fail "missing: $(names_of "$@"); install $(list "${packages[@]}")$hint$tried."
 }
 
 has() { command -v "$1" >/dev/null; }

@@ -12,12 +12,15 @@ fn main(world: Comm) -> phalanx::Result<()> {
         here(line!() + 1);
         drop(world.irecv_into(vec![0; 4], from(1).tag(77))?);
         here(line!() + 1);
-        drop(world.irecv::<Vec<u8>>(from(1).tag(77))?);
+        drop(world.irecv_at_most::<Vec<u8>>(4, from(1).tag(77))?);
         here(line!() + 1); // with a neighbour that has not started it
         drop(halo.start(vec![1; 6])?);
-        // These complete after they were dropped, and are nobody's concern.
-        drop(world.isend(vec![1; 100_000], 1)?);
+        // This one is cancelled, and takes no message.
+        here(line!() + 1);
         drop(world.irecv_into(vec![0; 4], from(1).tag(1))?);
+        // This one completes after it was dropped, and is nobody's concern.
+        drop(world.isend(vec![1; 100_000], 1)?);
+        assert_eq!(world.recv::<Vec<i32>>(from(1).tag(1))?, [1, 2, 3, 4]);
         // This one is leaked: the record still knows it.
         here(line!() + 1);
         std::mem::forget(world.irecv_into(vec![0; 4], from(1).tag(78))?);

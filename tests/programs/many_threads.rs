@@ -48,9 +48,9 @@ fn work(world: &Comm, thread: usize) -> phalanx::Result<()> {
         assert_eq!(world.recv::<Vec<usize>>(source)?, expected);
         sends.push(world.isend(data.clone(), destination)?);
         assert_eq!(world.probe(source)?.recv::<Vec<usize>>()?, expected);
-        let receiving = world.irecv::<Vec<usize>>(source)?;
+        let receiving = world.irecv_at_most::<Vec<usize>>(length, source)?;
         sends.push(world.isend(data.clone(), destination)?);
-        assert_eq!(receiving.wait()?.0, expected);
+        assert_eq!(receiving.wait()?, expected);
         assert_eq!(world.sendrecv(&data, destination, source)?, expected);
         let mut buffer = vec![0; length];
         world.scope(|s| {

@@ -32,7 +32,7 @@ fn main() -> phalanx::Result<()> {
     let world = session.world().clone();
     let me = world.rank();
     let mut pending = world.irecv_into([0; 4], from(me).tag(1))?;
-    let unknown = world.irecv::<Vec<u8>>(from(me).tag(2))?;
+    let unknown = world.irecv_object::<Vec<u8>>(from(me).tag(2))?;
     let mut done = world.irecv_into([0; 4], from(me).tag(3))?;
     world.send(&[1; 4], to(me).tag(3))?;
     while done.test()?.is_none() {}

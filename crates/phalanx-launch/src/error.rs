@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{Family, Mpi};
+use crate::{Family, Launcher, Mpi};
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -20,6 +20,7 @@ enum Kind {
     NoLauncher { mpi: Mpi, tried: Vec<(PathBuf, String)> },
     NotALauncher { path: PathBuf, why: String },
     Separator { launcher: String },
+    NoTemporaryFolder { path: PathBuf, launcher: String },
     Io { doing: String, source: io::Error },
 }
 
@@ -42,6 +43,11 @@ impl Error {
 
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
         Error(Box::new(Kind::Io { doing: doing.into(), source }))
+    }
+
+    pub(crate) fn no_temporary_folder(path: &Path, launcher: &Launcher) -> Self {
+        let launcher = launcher.to_string();
+        Error(Box::new(Kind::NoTemporaryFolder { path: path.into(), launcher }))
     }
 
     pub(crate) fn separator(launcher: String) -> Self {
@@ -79,12 +85,12 @@ impl fmt::Display for Error {
                     mpi.family(),
                     mpi.library().display()
                 )?;
-                writeln!(f, "Looked at:")?;
+                writeln!(f, "Candidates:")?;
                 for (path, verdict) in tried {
                     writeln!(f, "  {}: {verdict}", path.display())?;
                 }
                 if tried.is_empty() {
-                    writeln!(f, "  no mpiexec or mpirun beside the library or on PATH")?;
+                    writeln!(f, "  none: no mpiexec or mpirun near the library or on PATH")?;
                 }
                 write!(f, "{}", advice(mpi.family()))
             }
@@ -93,8 +99,14 @@ impl fmt::Display for Error {
             }
             Kind::Separator { launcher } => write!(
                 f,
-                "an argument of the program is `:`, which {launcher} takes for the end of its arguments, where \
-                 those of another program begin: pass it in another way"
+                "an argument of the program is `:`, which {launcher} interprets as the start of another \
+                 program: pass it in another way"
+            ),
+            Kind::NoTemporaryFolder { path, launcher } => write!(
+                f,
+                "TMPDIR is set to `{}`, which is not a folder, and {launcher} needs one for its files: make that \
+                 folder, or unset TMPDIR",
+                path.display()
             ),
             Kind::Io { doing, source } => write!(f, "{doing}: {source}"),
         }

@@ -23,6 +23,9 @@ use crate::{
 /// than a second after the last rank.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Variable that names the folder for temporary files.
+const TEMPORARY: &str = "TMPDIR";
+
 /// Where the output of a job goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Output {
@@ -226,9 +229,13 @@ impl Job {
     /// Starts the job.
     ///
     /// # Errors
-    /// Those of [`Job::plan`], and when the launcher cannot be run.
+    /// Those of [`Job::plan`], when `TMPDIR` names no folder and the launcher needs one, and when the launcher cannot
+    /// be run.
     pub fn start(self) -> Result<RunningJob> {
         let plan = self.plan()?;
+        if plan.launcher.needs_temporary_folder() {
+            self.check_temporary_folder(&plan.launcher)?;
+        }
         if self.announced {
             for setting in &plan.settings {
                 eprintln!("phalanx: set {setting}");
@@ -236,7 +243,7 @@ impl Job {
         }
         let tokens = match &self.held {
             Some(held) => Some(Arc::clone(held)),
-            None if self.shared => Some(Arc::new(CoreTokens::acquire(self.ranks)?)),
+            None if self.shared => Some(Arc::new(CoreTokens::acquire(self.ranks))),
             None => None,
         };
         let marker = Marker::new();
@@ -253,6 +260,18 @@ impl Job {
         let mut running = self.start()?;
         running.wait();
         Ok(running.finish())
+    }
+
+    /// Open MPI's launcher says of a missing folder that an "internal failure" has happened.
+    fn check_temporary_folder(&self, launcher: &Launcher) -> Result<()> {
+        let given = self.environment.iter().rev().find(|(name, _)| name == TEMPORARY);
+        let given = given.map(|(_, value)| value.clone()).or_else(|| env::var_os(TEMPORARY));
+        match given.map(PathBuf::from) {
+            Some(path) if !path.as_os_str().is_empty() && !path.is_dir() => {
+                Err(Error::no_temporary_folder(&path, launcher))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Everything after the name of the launcher.

@@ -86,6 +86,11 @@ impl Launcher {
         self.system.is_some()
     }
 
+    /// Whether it keeps files of its own in a temporary folder.
+    pub(crate) fn needs_temporary_folder(&self) -> bool {
+        self.family == Family::OpenMpi && self.system.is_none()
+    }
+
     /// Arguments before the number of ranks, which is told for those launchers that have to be told where
     /// each rank goes.
     pub(crate) fn arguments(&self, ranks: usize, hosts: &[Host], labelled: bool) -> Vec<String> {
@@ -156,10 +161,9 @@ impl Launcher {
         command.arg("--version");
         let output = sys::output_within(&mut command, PATIENCE)
             .map_err(|error| format!("it does not run: {error}"))?
-            .ok_or_else(|| format!("it says nothing within {} s", PATIENCE.as_secs()))?;
+            .ok_or_else(|| format!("it does not answer within {} s", PATIENCE.as_secs()))?;
         let text = String::from_utf8_lossy(&output);
-        let (family, version) =
-            parse_version(&text).ok_or("its --version names no MPI that is known here")?;
+        let (family, version) = parse_version(&text).ok_or("its --version names no known MPI")?;
         Ok(Launcher { path: path.to_owned(), family, version, system: None })
     }
 
@@ -212,7 +216,7 @@ pub fn slurm_plugins(srun: &Path) -> std::result::Result<String, String> {
     command.args(["-c", "exec \"$0\" --mpi=list 2>&1"]).arg(srun);
     match sys::output_within(&mut command, PATIENCE) {
         Ok(Some(text)) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        Ok(None) => Err(format!("srun says nothing within {} s", PATIENCE.as_secs())),
+        Ok(None) => Err(format!("srun does not answer within {} s", PATIENCE.as_secs())),
         Err(error) => Err(format!("srun does not run: {error}")),
     }
 }

@@ -1,7 +1,7 @@
 //! Starts MPI jobs with the launcher that belongs to the program, and leaves nothing behind.
 //!
 //! An MPI program must be started by the launcher of the MPI library that it is linked to. With
-//! the launcher of another family nothing complains: each process believes that it is rank 0 of 1.
+//! the launcher of another family there is no error: each process thinks it is alone, rank 0 of 1.
 //! This crate makes that mistake impossible. It decides, in this order:
 //!
 //! 1. the MPI library of the program ([`Mpi::of_executable`], [`Mpi::of_current_process`]);
@@ -28,6 +28,7 @@
 //! # Ok::<(), phalanx_launch::Error>(())
 //! ```
 
+mod banner;
 mod batch;
 mod cores;
 mod elf;
@@ -38,12 +39,14 @@ mod job;
 mod launcher;
 mod marker;
 mod mpi;
+mod process;
 pub mod settings;
 mod sys;
 mod tokens;
 mod tree;
 mod watchdog;
 
+pub use banner::{BannerFilter, EndOfJob, without_banners};
 pub use batch::{Batch, slurm_plugin};
 pub use cores::{cores, physical_cores};
 pub use error::{Error, Result};
@@ -52,6 +55,7 @@ pub use job::{Finished, Job, Output, Pipes, Plan, RunningJob};
 pub use launcher::{Launcher, slurm_plugins};
 pub use marker::{JOB_VARIABLE, inside_a_job};
 pub use mpi::{Family, Mpi};
+pub use process::{ProcessStat, process_stat};
 pub use settings::Setting;
 pub use sys::allowed_processors;
 pub use tokens::CoreTokens;

@@ -1,4 +1,4 @@
-//! The few system calls that std does not offer. All `unsafe` of this crate is here.
+//! The few system calls that std does not offer. All `unsafe` of this crate is here: one call that rustix lacks.
 
 use std::io::{self, Read as _};
 use std::process::{Command, Stdio};
@@ -7,29 +7,27 @@ use std::thread;
 use std::time::Duration;
 
 pub(crate) use libc::{SIGKILL, SIGTERM};
+use rustix::process::{Pid, Signal};
+use rustix::thread::CpuSet;
 
 pub(crate) fn effective_user() -> u32 {
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// The processors that this process may run on; none if the system does not tell.
 pub fn allowed_processors() -> Vec<usize> {
-    // SAFETY: a set of processors is plain bits, for which zero is a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is writable and of the size that is given.
-    let code = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
-    if code != 0 {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else {
         return Vec::new();
-    }
-    let bits = 8 * size_of::<libc::cpu_set_t>();
-    // SAFETY: the index is below the number of bits.
-    (0..bits).filter(|&processor| unsafe { libc::CPU_ISSET(processor, &set) }).collect()
+    };
+    (0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect()
 }
 
 pub(crate) fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
-    // SAFETY: kill takes two integers; a process that is gone is an error value.
-    check(unsafe { libc::kill(pid as libc::pid_t, signal) })
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match (pid, Signal::from_named_raw(signal)) {
+        (Some(pid), Some(signal)) => Ok(rustix::process::kill_process(pid, signal)?),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Whether this process may read another one's memory directly, tried on itself: containers that
@@ -69,10 +67,6 @@ pub(crate) fn output_within(
     }
     child.wait()?;
     Ok(output)
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::inherited::SIGNS_OF_A_JOB;
 use crate::marker::Marker;
+use crate::process::process_stat;
 use crate::sys;
 
 /// A process, told apart from a later one with the same number by its start time.
@@ -40,18 +41,11 @@ struct Stat {
 }
 
 fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Fields 3 (state), 4 (parent) and 22 (start time) of `/proc/PID/stat`. The name before them may
-/// contain spaces and parentheses.
-fn parse_stat(pid: u32, text: &str) -> Option<Stat> {
-    let (_, fields) = text.rsplit_once(") ")?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let about = process_stat(pid).ok()??;
     Some(Stat {
-        process: Process { pid, start: fields.get(19)?.parse().ok()? },
-        parent: fields.get(1)?.parse().ok()?,
-        zombie: matches!(*fields.first()?, "Z" | "X"),
+        process: Process { pid, start: about.started },
+        parent: about.parent,
+        zombie: matches!(about.state, 'Z' | 'X'),
     })
 }
 
@@ -182,13 +176,6 @@ mod tests {
             command.env(JOB_VARIABLE, marker.value());
         }
         command.spawn().unwrap()
-    }
-
-    #[test]
-    fn odd_names_do_not_confuse_the_reader_of_stat() {
-        let text = "12 (a) b (c) S 7 12 12 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 1 1";
-        let stat = parse_stat(12, text).unwrap();
-        assert_eq!((stat.parent, stat.process.start, stat.zombie), (7, 4242, false));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2046 # process numbers are words
 # Ends what is left of the job $1 when the process that started it has died. That process holds the
 # other end of stdin; it kills this script when the job has ended as it should.
 members() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use phalanx_launch::{CoreTokens, Finished, Job, Launcher, Mpi, Output};
+use phalanx_launch::{CoreTokens, Family, Finished, Job, Launcher, Mpi, Output};
 
 const HELLO: &str = r#"
 #include <mpi.h>
@@ -144,7 +144,7 @@ fn a_time_out_ends_the_whole_tree_of_the_job_and_nothing_else() {
 #[test]
 fn jobs_may_run_at_the_same_time_on_cores_that_are_held_for_them() {
     let Some(launcher) = launcher() else { return };
-    let tokens = Arc::new(CoreTokens::acquire(phalanx_launch::cores()).unwrap());
+    let tokens = Arc::new(CoreTokens::acquire(phalanx_launch::cores()));
     let job = Job::new("sleep").launcher(launcher).arg("0.2").ranks(2).output(Output::Capture);
     let job = job.timeout(Duration::from_secs(60));
     let running: Vec<_> = (0..3)
@@ -157,6 +157,20 @@ fn jobs_may_run_at_the_same_time_on_cores_that_are_held_for_them() {
         assert!(job.finish().success());
     }
     assert_eq!(Arc::strong_count(&tokens), 1);
+}
+
+#[test]
+fn a_missing_temporary_folder_is_named() {
+    let Some(job) = shell("echo started") else { return };
+    let finished = job.env("TMPDIR", "/no/such/folder").run();
+    match launcher().unwrap().family() {
+        Family::OpenMpi => {
+            let error = finished.unwrap_err().to_string();
+            assert!(error.contains("TMPDIR is set to `/no/such/folder`"), "{error}");
+        }
+        // Its launcher needs none.
+        _ => assert!(finished.unwrap().success()),
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Lets a struct travel typed, without a copy and without serialisation.
+/// Lets MPI send a struct directly from memory, without a copy and without serialisation.
 ///
 /// ```
 /// use phalanx::prelude::*;
@@ -100,12 +100,55 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// A type may travel typed only if every pattern of its bytes is a valid value. The derive checks
-/// that each field is an `Element`, that the layout is fixed (`#[repr(C)]` or
-/// `#[repr(transparent)]`), and that there are no padding bytes, whose contents would be undefined.
-/// What does not pass does not compile. Such values travel as objects: `send_object` takes any
+/// A type may be sent typed only if every pattern of its bytes is a valid value. The derive checks
+/// that each field is an `Element`, that the layout is fixed (`#[repr(C)]`, also with `packed` or `align`,
+/// or `#[repr(transparent)]`), and that there are no padding bytes, whose contents would be undefined.
+/// What does not pass does not compile. Send such values as objects: `send_object` takes any
 /// serde value.
-#[proc_macro_derive(Element)]
+///
+/// # Generic structs
+/// Each type parameter must be an `Element`. Padding depends on the types: it is checked for those with
+/// which the struct is used.
+///
+/// ```
+/// use phalanx::prelude::*;
+///
+/// #[derive(Clone, Copy, Element)]
+/// #[repr(C)]
+/// struct Moments<T, const N: usize> {
+///     mean: T,
+///     higher: [T; N],
+/// }
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// let mine = Moments { mean: 1.5_f32, higher: [0.5; 3] };
+/// assert_eq!(world.allgather(&mine)?[0].mean, 1.5);
+/// # Ok(())
+/// # });
+/// ```
+///
+/// ```compile_fail
+/// # use phalanx::prelude::*;
+/// #[derive(Clone, Copy, Element)]
+/// #[repr(C)]
+/// struct Pair<A, B>(A, B);
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// world.send(&Pair(1_u8, 2.0_f64), 0)?; // seven bytes of padding
+/// # Ok(())
+/// # });
+/// ```
+///
+/// # Another name of the library
+/// `#[element(crate = path)]` says where `phalanx` is found, where it is renamed or re-exported.
+///
+/// ```
+/// use phalanx as mpi_for_us;
+///
+/// #[derive(Clone, Copy, phalanx::Element)]
+/// #[repr(transparent)]
+/// #[element(crate = mpi_for_us)]
+/// struct Metres(f64);
+/// ```
+#[proc_macro_derive(Element, attributes(element))]
 pub fn element(item: TokenStream) -> TokenStream {
     element::expand(item.into()).unwrap_or_else(|error| error.into_compile_error()).into()
 }

@@ -100,7 +100,10 @@ fn ranks(expression: &Expr) -> Result<Vec<usize>> {
             for element in &array.elems {
                 let count = number_of_ranks(element)?;
                 if counts.contains(&count) {
-                    return Err(Error::new_spanned(element, "this number of ranks is there twice"));
+                    return Err(Error::new_spanned(
+                        element,
+                        "this number of ranks is listed twice",
+                    ));
                 }
                 counts.push(count);
             }
@@ -143,19 +146,7 @@ fn timeout(expression: &Expr) -> Result<Duration> {
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = expression else {
         return Err(wrong());
     };
-    parse_duration(&text.value()).filter(|time| !time.is_zero()).ok_or_else(wrong)
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..unit_at].parse().ok()?;
-    match text[unit_at..].trim() {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" | "min" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        _ => None,
-    }
+    humantime::parse_duration(&text.value()).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 fn environment(meta: &ParseNestedMeta<'_>) -> Result<Vec<(String, LitStr)>> {
@@ -214,7 +205,8 @@ mod tests {
         let timeout = |text: &str| options(&format!("timeout = \"{text}\"")).unwrap().timeout;
         assert_eq!(timeout("30s"), Duration::from_secs(30));
         assert_eq!(timeout("500ms"), Duration::from_millis(500));
-        assert_eq!(timeout("2 m"), Duration::from_secs(120));
+        assert_eq!(timeout("2m"), Duration::from_secs(120));
+        assert_eq!(timeout("1m 30s"), Duration::from_secs(90));
     }
 
     #[test]

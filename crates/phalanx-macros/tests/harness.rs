@@ -193,6 +193,14 @@ fn the_report_leads_with_the_rank_that_panicked_and_shows_the_output_of_each() {
             "--- output of rank 1 ---\nhello from rank 1",
         ],
     );
+    // Once, and without what the launcher says of it.
+    assert_eq!(report.matches("gives up").count(), 1, "{report}");
+    assert_contains(&report, &["(last MPI call: barrier at "]);
+    for banner in
+        ["MPI_ABORT was", "application called MPI_Abort", "Primary job", "BAD TERMINATION"]
+    {
+        assert!(!report.contains(banner), "{report}");
+    }
     let position = |part| report.find(part).unwrap();
     assert!(position("output of rank 2") < position("output of rank 0"), "{report}");
 }
@@ -207,14 +215,17 @@ fn an_error_of_a_rank_fails_the_test_with_its_text() {
 fn a_time_out_names_the_ranks_that_were_running_and_leaves_none() {
     let test = "meant::to_time_out::ranks_3";
     let report = report_of(test);
-    assert_contains(&report, &["timed out after 3s: rank", "0", "2 still running", "hello from"]);
+    assert_contains(
+        &report,
+        &["timed out after ", "s: rank", "0", "2 still running", "hello from"],
+    );
     assert_eq!(processes_of(test), []);
 }
 
 #[test]
 fn a_test_that_hangs_is_explained_before_its_time_is_over() {
     let report = report_of("meant::to_hang::ranks_3");
-    let cause = "missing in a collective: rank 1 is not in barrier on `world` and can never come";
+    let cause = "missing in a collective: rank 1 has not called barrier on `world`, and never can";
     assert_contains(&report, &["deadlock (proved)", cause, "tests/harness.rs:"]);
 }
 
@@ -251,6 +262,14 @@ fn no_rank_outlives_a_launcher_that_is_killed() {
     let output = parent.wait_with_output().unwrap();
     assert!(!output.status.success());
     assert_eq!(processes_of(test), []);
+}
+
+#[test]
+fn a_missing_temporary_folder_is_named() {
+    let missing = "/no/such/folder";
+    let output = start("meant::to_panic::ranks_3").env("TMPDIR", missing).output();
+    let text = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+    assert_contains(&text, &["could not be started", missing, "TMPDIR"]);
 }
 
 #[test]

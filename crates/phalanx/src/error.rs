@@ -1,5 +1,6 @@
 //! Errors: which operation, which rank or peer, which communicator, what was expected, what came.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::Location;
 
@@ -25,47 +26,105 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 pub struct Error(Box<Inner>);
 
-/// The kind of an [`Error`].
+/// The kind of an [`Error`], and what to do about it.
+///
+/// The message of an error says more: ranks, lengths, types, the line of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A destination, source or group member is not a rank of the communicator.
+    ///
+    /// Ranks are numbered from 0 to `comm.size() - 1`, anew in each communicator. If the program runs alone,
+    /// start it with `cargo phalanx run -n 4` or `mpirun -n 4`.
     InvalidRank,
     /// The root of a collective is not a rank of the communicator.
+    ///
+    /// As for [`InvalidRank`](ErrorKind::InvalidRank); all ranks give the same root.
     InvalidRoot,
     /// A tag is negative or above what the MPI library allows.
+    ///
+    /// Use tags from 0 to [`tag_upper_bound`](crate::tag_upper_bound), at least 32767.
     InvalidTag,
     /// Lengths do not fit: a buffer, a list of counts, a chunk that does not divide.
+    ///
+    /// The message has both numbers. The forms with a `v` (`gatherv`, `scatterv`, …) take any length on each
+    /// rank; [`BlockDistribution`](crate::distribution::BlockDistribution) divides any number of items.
     InvalidLength,
+    /// The elements of an array do not lie in memory as the operation needs them.
+    ///
+    /// Send and receive such an array with `Strided::array` and `StridedMut::array`; give a collective a
+    /// contiguous copy.
+    Layout,
     /// A message was longer than the buffer it should go into.
+    ///
+    /// Give a longer buffer, or receive with a type of any length: `let v: Vec<f64> = comm.recv(0)?`. If the
+    /// message is another one than you expected, keep them apart with tags. The next message still arrives.
     Truncated,
     /// A message holds something else than what the receiver asked for.
+    ///
+    /// Compare the types of both sides; what was sent with `send_object` is received with `recv_object`.
+    /// `PHALANX_WATCH=strict` names the line of the send.
     TypeMismatch,
     /// A value could not be encoded.
+    ///
+    /// Serde or the codec has refused it, for the reason in the message: change the value or its
+    /// `Serialize`, or use another [`Codec`](crate::Codec). Nothing was sent.
     Encode,
     /// The bytes of a message are not what an encoder of this library makes.
+    ///
+    /// Sender and receiver are different programs, or the `Deserialize` of the type does not read what its
+    /// `Serialize` writes. All ranks must run the same build.
     Decode,
     /// The thread may not make MPI calls at the level that was granted.
+    ///
+    /// Make the call on the main thread, or ask for more: `#[phalanx::main(threads = "multiple")]`. See
+    /// [`Threading`](crate::Threading).
     Thread,
     /// MPI is not initialised, or it is finalized already.
+    ///
+    /// Make the call inside of `#[phalanx::main]` or [`run`](crate::run).
     State,
     /// The program was started in a way in which its processes cannot find each other.
+    ///
+    /// Start it with the launcher of the MPI that it is linked to: `cargo phalanx run` finds that launcher,
+    /// `cargo phalanx doctor` says what is wrong.
     Launch,
+    /// An environment variable of this library has a value that it cannot have.
+    ///
+    /// The message lists the values. All ranks must be started with the same environment.
+    Setting,
     /// Something is still in use: a communicator with other owners, a full table.
+    ///
+    /// Drop clones and complete requests first.
     InUse,
     /// The buffer for buffered sends is missing or full.
+    ///
+    /// Attach a larger one with [`attach_buffer`](crate::attach_buffer), or use `isend`.
     BufferFull,
     /// The linked MPI cannot do this.
+    ///
+    /// The message says what, and what can be done instead.
     Unsupported,
-    /// Two ranks disagree about a collective call.
+    /// Ranks disagree about a collective call: its arguments, or whether they can take part.
+    ///
+    /// The message names a rank; the error of that rank says why.
     Mismatch,
-    /// Ranks wait for each other and can never go on; the detail is the whole report.
+    /// Ranks wait for each other and can never continue; the detail is the whole report.
+    ///
+    /// The report has the line at which each rank waits. Operations that cannot deadlock are in
+    /// [`Comm`](crate::Comm) under headings of their own.
     Deadlock,
     /// A file or folder cannot be read or written.
+    ///
+    /// The message has the path and the system's reason.
     File,
     /// What a file holds is not what was written.
+    ///
+    /// Use an earlier file; for checkpoints, [`Folder::latest`](crate::checkpoint::Folder::latest) does.
     Damaged,
     /// Any other error that the MPI library reported.
+    ///
+    /// [`Error::mpi_text`] has the library's own words.
     Library,
 }
 
@@ -76,6 +135,7 @@ impl ErrorKind {
             ErrorKind::InvalidRoot => "invalid root",
             ErrorKind::InvalidTag => "invalid tag",
             ErrorKind::InvalidLength => "invalid length",
+            ErrorKind::Layout => "unsuitable memory layout",
             ErrorKind::Truncated => "message truncated",
             ErrorKind::TypeMismatch => "type mismatch",
             ErrorKind::Encode => "value cannot be encoded",
@@ -83,6 +143,7 @@ impl ErrorKind {
             ErrorKind::Thread => "call from a thread that is not allowed to",
             ErrorKind::State => "MPI is not running",
             ErrorKind::Launch => "launcher mismatch",
+            ErrorKind::Setting => "invalid setting",
             ErrorKind::InUse => "still in use",
             ErrorKind::BufferFull => "no room for a buffered send",
             ErrorKind::Unsupported => "not supported by this MPI",
@@ -106,7 +167,11 @@ struct Inner {
     library: Option<LibraryError>,
     location: &'static Location<'static>,
     parts: Vec<Error>,
+    given_back: Option<GivenBack>,
 }
+
+/// What a refused operation would have consumed.
+type GivenBack = Box<dyn Any + Send + Sync>;
 
 /// Where the call was made, copied so that an error may outlive its communicator.
 struct Place {
@@ -139,7 +204,15 @@ impl Error {
             library: None,
             location: call.location,
             parts: Vec::new(),
+            given_back: None,
         }))
+    }
+
+    /// The same error as one of this call: what makes a view of a buffer does not know for which.
+    #[cold]
+    pub(crate) fn at(self, call: &Call<'_>) -> Self {
+        let Inner { kind, detail, .. } = *self.0;
+        Error::new(kind, call, detail)
     }
 
     /// The error of an operation of which parts have failed. The first decides its kind.
@@ -151,8 +224,42 @@ impl Error {
         error
     }
 
+    /// The same error with another detail.
+    #[cold]
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// The same error as one of another kind.
+    #[cold]
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     pub(crate) fn with_library(mut self, library: LibraryError) -> Self {
         self.0.library = Some(library);
+        self
+    }
+
+    /// With what a refused operation would have consumed.
+    pub(crate) fn giving_back(mut self, value: GivenBack) -> Self {
+        self.0.given_back = Some(value);
+        self
+    }
+
+    pub(crate) fn into_given_back(self) -> Option<GivenBack> {
+        self.0.given_back
+    }
+
+    /// The same with what the user can do about it.
+    #[cold]
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        if !self.0.detail.is_empty() {
+            self.0.detail.push_str("; ");
+        }
+        self.0.detail.push_str(hint);
         self
     }
 
@@ -240,6 +347,7 @@ predicates! {
     is_invalid_root => InvalidRoot: "the root does not exist in the communicator";
     is_invalid_tag => InvalidTag: "a tag is out of range";
     is_invalid_length => InvalidLength: "a length or a list of counts does not fit";
+    is_layout => Layout: "the elements of an array do not lie in memory as the operation needs them";
     is_truncated => Truncated: "a message was longer than its buffer";
     is_type_mismatch => TypeMismatch: "a message holds another type";
     is_encode => Encode: "a value could not be encoded";
@@ -247,11 +355,12 @@ predicates! {
     is_thread => Thread: "the calling thread may not use MPI";
     is_state => State: "MPI is not running";
     is_launch => Launch: "the program was started by the wrong launcher";
+    is_setting => Setting: "an environment variable of this library has an invalid value";
     is_in_use => InUse: "something is still in use";
     is_buffer_full => BufferFull: "there is no room for a buffered send";
     is_unsupported => Unsupported: "the linked MPI lacks a feature";
     is_mismatch => Mismatch: "two ranks disagree about a collective";
-    is_deadlock => Deadlock: "ranks wait for each other and can never go on";
+    is_deadlock => Deadlock: "ranks wait for each other and can never continue";
     is_file => File: "a file or folder cannot be read or written";
     is_damaged => Damaged: "what a file holds is not what was written";
     is_library => Library: "the MPI library reported some other error";

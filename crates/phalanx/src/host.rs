@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// The cores that this process may run on, as bits.
 pub(crate) fn core_mask() -> [u64; 16] {
@@ -17,47 +17,13 @@ pub(crate) fn core_mask() -> [u64; 16] {
 
 /// The host's name, for reports that must not call MPI.
 pub(crate) fn name() -> String {
-    let mut name = vec![0 as libc::c_char; 256];
-    // SAFETY: the buffer has the length that is given.
-    let code = unsafe { libc::gethostname(name.as_mut_ptr(), name.len() - 1) };
-    if code != 0 {
-        return "unknown host".to_owned();
-    }
-    crate::raw::string_from(&name)
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The addresses of this host's network interfaces.
 pub(crate) fn addresses() -> Vec<IpAddr> {
-    let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: the result is writable, and is read only if the call succeeds.
-    if unsafe { libc::getifaddrs(&mut first) } != 0 {
-        return Vec::new();
-    }
-    let mut addresses = Vec::new();
-    let mut next = first;
-    // SAFETY: the list and what it points to live until it is freed below; an address has the layout
-    // that its family says.
-    unsafe {
-        while let Some(interface) = next.as_ref() {
-            if let Some(address) = interface.ifa_addr.as_ref() {
-                match i32::from(address.sa_family) {
-                    libc::AF_INET => {
-                        let it = &*interface.ifa_addr.cast::<libc::sockaddr_in>();
-                        let bits = u32::from_be(it.sin_addr.s_addr);
-                        addresses.push(IpAddr::V4(Ipv4Addr::from(bits)));
-                    }
-                    libc::AF_INET6 => {
-                        let it = &*interface.ifa_addr.cast::<libc::sockaddr_in6>();
-                        addresses.push(IpAddr::V6(Ipv6Addr::from(it.sin6_addr.s6_addr)));
-                    }
-                    _ => {}
-                }
-            }
-            next = interface.ifa_next;
-        }
-        libc::freeifaddrs(first);
-    }
-    addresses
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(|interface| interface.ip()).collect()
 }
 
 /// Whether this process was told to ignore a signal, as by `nohup`.
@@ -112,17 +78,8 @@ impl Process {
     }
 }
 
-/// State and start time of a process (proc(5), fields 3 and 22 of `stat`).
 fn stat(id: u32) -> io::Result<Option<(char, u64)>> {
-    let text = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let parse = || {
-        // The name of the program, in parentheses, may hold anything.
-        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let started = fields.nth(18)?.parse().ok()?;
-        Some((state, started))
-    };
-    Ok(parse())
+    Ok(phalanx_launch::process_stat(id)?.map(|about| (about.state, about.started)))
 }
 
 /// A number for the set of processes that this one sees: two processes with different ones know each

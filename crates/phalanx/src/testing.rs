@@ -53,6 +53,20 @@ pub fn set_large_message_limit(items: usize) {
     crate::raw::set_large_limit(items);
 }
 
+/// What calls have left behind on this rank: counts, tags, requests, lanes of threads, handles. A call that
+/// is refused changes nothing of it.
+#[doc(hidden)]
+pub fn traces(comm: &Comm) -> String {
+    format!("{}; {}", comm.traces(), crate::world::traces())
+}
+
+/// Lowers the number of bytes that may be on their way behind first parts of objects before sends slow down, so
+/// that a test sees it with small ones.
+#[doc(hidden)]
+pub fn set_object_budget(bytes: usize) {
+    crate::object::set_budget(bytes);
+}
+
 /// Runs a test: on its ranks, or, in a process that is one of them, its body.
 ///
 /// # Panics

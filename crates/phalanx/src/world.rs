@@ -1,15 +1,24 @@
 //! The life of a program: start, ranks, end, and what happens when a rank fails.
 
+mod arguments;
 pub(crate) mod failure;
 mod farewell;
 mod launch;
+mod leaving;
+mod nested;
 mod node;
 mod outcome;
+mod panics;
+mod totals;
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::Duration;
 
+pub use arguments::parse_arguments;
 pub(crate) use failure::{FailureKind, set_failure_observer};
 pub use outcome::Outcome;
 
@@ -17,17 +26,24 @@ use crate::comm::{self, Comm};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw;
 pub use crate::raw::state::Threading;
-use crate::record::{Call, INIT, WTIME};
-use crate::watch;
+use crate::record::{self, Call, FINALIZE, INIT, WTIME};
+use crate::{request, watch};
 
 struct Communicators {
     world: Comm,
     itself: Comm,
+    /// Whether MPI is this library's to finalize.
+    ours: bool,
 }
 
 /// Ends the job from a place that cannot return an error.
 pub(crate) fn end_job(message: String) -> ! {
     failure::end_job(FailureKind::Error, message)
+}
+
+/// The same because of a panic that was caught, and that nobody waits for.
+pub(crate) fn end_job_by_panic(panic: &(dyn Any + Send)) -> ! {
+    failure::end_job(FailureKind::Panic, panics::panic_text(panic))
 }
 
 static COMMUNICATORS: Mutex<Option<Communicators>> = Mutex::new(None);
@@ -42,6 +58,10 @@ static COMMUNICATORS: Mutex<Option<Communicators>> = Mutex::new(None);
 ///
 /// A panic that the program catches itself is not printed: what runs under `run` reports the panics
 /// that end it.
+///
+/// Arguments of the program are read with [`parse_arguments`], before `run` or in `f`. A rank that leaves by
+/// [`exit(0)`](std::process::exit) before its first call of this library has nothing to do, which is no
+/// failure; who leaves later, or with another code, ends the job with a report.
 ///
 /// MPI: `MPI_Init_thread`, `MPI_Finalize`, `MPI_Abort`; MPI-4.1 sections 11.2 and 9.7.
 ///
@@ -76,7 +96,7 @@ pub fn run<R: Outcome>(f: impl FnOnce(Comm) -> R) -> ExitCode {
 #[track_caller]
 pub fn run_with<R: Outcome>(level: Threading, f: impl FnOnce(Comm) -> R) -> ExitCode {
     let location = Location::caller();
-    failure::install_hook();
+    panics::install_hook();
     let session = match start(level, location) {
         Ok(session) => session,
         Err(error) => failure::end_before_start(&error),
@@ -86,7 +106,7 @@ pub fn run_with<R: Outcome>(level: Threading, f: impl FnOnce(Comm) -> R) -> Exit
     let code = match result {
         Ok(Ok(code)) => code,
         Ok(Err(message)) => failure::end_job(FailureKind::Error, message),
-        Err(panic) => failure::end_job(FailureKind::Panic, failure::panic_text(&*panic)),
+        Err(panic) => end_job_by_panic(&*panic),
     };
     if let Err(error) = session.finish(location) {
         failure::end_job(FailureKind::Error, error.to_string());
@@ -96,14 +116,16 @@ pub fn run_with<R: Outcome>(level: Threading, f: impl FnOnce(Comm) -> R) -> Exit
 
 /// MPI, initialised by [`init`]. Ends with [`finalize`](Session::finalize).
 ///
-/// Dropping it ends the whole job with an error: whoever leaves `main` early, with `?` or a panic,
-/// must not leave other ranks waiting.
+/// Dropping it before that ends the whole job with an error: whoever leaves `main` early, with `?` or a
+/// panic, must not leave other ranks waiting.
 #[must_use = "dropping the session ends the job"]
 #[derive(Debug)]
 pub struct Session {
     world: Comm,
     ours: bool,
-    finalized: bool,
+    finalized: AtomicBool,
+    /// Why it could not be finalized.
+    refused: Mutex<Option<String>>,
 }
 
 /// Initialises MPI, for programs to which [`run`] does not fit.
@@ -114,7 +136,8 @@ pub struct Session {
 /// # Errors
 /// [`Launch`](ErrorKind::Launch) if the program was started by the launcher of another MPI,
 /// [`Unsupported`](ErrorKind::Unsupported) if the thread level is not granted,
-/// [`State`](ErrorKind::State) if MPI was finalized or Phalanx runs already.
+/// [`State`](ErrorKind::State) if MPI was finalized, or Phalanx runs already or is being started by another
+/// thread. Where one rank cannot start, all ranks get an error that names the rank and says why.
 ///
 /// MPI: `MPI_Init_thread`, MPI-4.1 section 11.2.1.
 ///
@@ -129,52 +152,120 @@ pub struct Session {
 /// ```
 #[track_caller]
 pub fn init(level: Threading) -> Result<Session> {
-    failure::install_hook();
+    panics::install_hook();
     start(level, Location::caller())
+}
+
+/// While this exists, no other thread can start MPI.
+struct Starting(());
+
+impl Starting {
+    fn begin(call: &Call<'_>) -> Result<Self> {
+        if BEGUN.swap(true, Ordering::Acquire) {
+            let detail = "another thread is starting Phalanx at this moment";
+            return Err(Error::new(ErrorKind::State, call, detail));
+        }
+        Ok(Starting(()))
+    }
+}
+
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        BEGUN.store(false, Ordering::Release);
+    }
 }
 
 fn start(level: Threading, location: &'static Location<'static>) -> Result<Session> {
     let call = Call::local(&INIT, location);
+    let _starting = Starting::begin(&call)?;
     if lock().is_some() {
         return Err(Error::new(ErrorKind::State, &call, "Phalanx runs already in this process"));
     }
+    nested::refuse_inside_a_rank(&call)?;
     launch::refuse_before_start(&call)?;
-    let ours = raw::world::init(level, location)?;
-    let world_call = Call::local(&INIT, location);
-    let (_, size) = raw::comm::rank_and_size(&world_call, raw::comm::world())?;
+    let raw::world::Started { ours, problem } = raw::world::init(level, location)?;
+    // From here on other ranks may wait for this one. A guest's MPI may live longer than this, and its owner
+    // may end it when the process exits.
+    if ours {
+        leaving::watch_exit();
+    }
+    panics::watch_abort();
+    let (rank, size) = raw::comm::rank_and_size(&call, raw::comm::world())?;
+    failure::set_rank(rank, size);
+    raw::world::set_ranks(size);
     launch::refuse_mismatch(&call, size)?;
     comm::set_tag_upper_bound(raw::comm::tag_upper_bound(&call)?);
     let world = raw::comm::dup(&call, raw::comm::world())?;
     raw::comm::return_errors(&call, world)?;
+    // What can go wrong on one rank alone is known before the ranks begin to work together.
+    let (waiting, unclear) = match node::wanted_waiting(&call) {
+        Ok(waiting) => (waiting, None),
+        Err(error) => (None, Some(error)),
+    };
+    let problem = problem.or_else(|| wrong_settings(&call)).or(unclear);
+    agree_to_start(&call, world, rank, problem)?;
     agree_on_watch(&call, world)?;
     let world = Comm::adopt(&INIT, world, "world".to_owned(), location)?;
     let itself = raw::comm::dup(&call, raw::comm::itself())?;
     let itself = Comm::adopt(&INIT, itself, "self".to_owned(), location)?;
-    failure::set_rank(world.rank(), world.size());
-    node::prepare(&world, location)?;
-    // A guest's MPI may live longer than this, and its owner may end it when the process exits.
-    if ours {
-        failure::watch_exit();
+    node::prepare(&world, waiting)?;
+    failure::set_speaker(None);
+    leaving::started();
+    *lock() = Some(Communicators { world: world.clone(), itself, ours });
+    Ok(Session { world, ours, finalized: AtomicBool::new(false), refused: Mutex::new(None) })
+}
+
+fn wrong_settings(call: &Call<'_>) -> Option<Error> {
+    let detail = watch::settings().err()?;
+    Some(Error::new(ErrorKind::Setting, call, detail))
+}
+
+/// Lets all ranks hear whether one of them cannot start, so that nobody waits for it. The lowest of these
+/// says why.
+fn agree_to_start(
+    call: &Call<'_>,
+    world: phalanx_sys::MPI_Comm,
+    rank: usize,
+    problem: Option<Error>,
+) -> Result<()> {
+    const LONGEST: usize = 1024;
+    let code = |rank: usize| u64::from(u32::MAX) - rank as u64;
+    let mine = if problem.is_some() { code(rank) } else { 0 };
+    let agreed = raw::comm::largest(call, world, mine)?;
+    if agreed == 0 {
+        return Ok(());
     }
-    *lock() = Some(Communicators { world: world.clone(), itself });
-    Ok(Session { world, ours, finalized: false })
+    let first = (u64::from(u32::MAX) - agreed) as usize;
+    let mut text = [0; LONGEST];
+    if let Some(problem) = &problem {
+        let detail = problem.detail().as_bytes();
+        let length = detail.len().min(LONGEST - 1);
+        text[0] = u8::from(problem.kind() == ErrorKind::Setting);
+        text[1..=length].copy_from_slice(&detail[..length]);
+    }
+    raw::comm::bcast_bytes(call, world, first, &mut text)?;
+    failure::set_speaker(Some(rank == first));
+    Err(problem.unwrap_or_else(|| {
+        let (kind, why) = text.split_at(1);
+        let length = why.iter().position(|&byte| byte == 0).unwrap_or(why.len());
+        let why = String::from_utf8_lossy(&why[..length]);
+        let detail = format!("rank {first} cannot start, so no rank does: {why}");
+        let kind = if kind == [1] { ErrorKind::Setting } else { ErrorKind::Unsupported };
+        Error::new(kind, call, detail)
+    }))
 }
 
 /// How much is watched must be the same on all ranks: what strict mode sends, others must receive.
 fn agree_on_watch(call: &Call<'_>, world: phalanx_sys::MPI_Comm) -> Result<()> {
-    /// More than any mode: a rank whose settings make no sense. All ranks hear of it, and none waits.
-    const INVALID: u64 = 100;
-    let settings = watch::settings();
-    let mine = settings.as_ref().map_or(INVALID, |settings| settings.wanted as u64);
-    let agreed = raw::comm::largest(call, world, mine)?;
-    if let Err(detail) = settings {
-        return Err(Error::new(ErrorKind::Unsupported, call, detail));
-    }
-    if agreed == INVALID {
-        let detail = "another rank was started with settings of the watch that make no sense";
-        return Err(Error::new(ErrorKind::Unsupported, call, detail));
-    }
-    watch::agree_on(agreed);
+    let mine = watch::settings().map_or(0, |settings| settings.wanted as u64);
+    watch::agree_on(raw::comm::largest(call, world, mine)?);
+    // Where several threads receive, nobody knows which of them was first.
+    let one_thread = raw::state::level() <= Threading::Funneled;
+    let without_types = !one_thread || !watch::settings().is_ok_and(|settings| settings.types);
+    let without_types = raw::comm::largest(call, world, u64::from(without_types))?;
+    watch::agree_on_types(without_types == 0);
     if watch::mode() == watch::Mode::Strict {
         raw::strict::turn_on();
     }
@@ -191,51 +282,134 @@ impl Session {
         &self.world
     }
 
-    /// Finalizes MPI. Collective: every rank calls it.
+    /// Finalizes MPI. Collective: every rank calls it, on the thread that initialised MPI.
     ///
-    /// Says on stderr which requests were never completed and which messages never received, with the
-    /// lines that made them; in strict mode (`PHALANX_WATCH=strict`) also which requests nobody waited
+    /// Other threads that are inside an MPI call are waited for, for five seconds; from the moment
+    /// at which this is called they cannot make new ones.
+    ///
+    /// Says on stderr which requests were never completed, which messages never received and which
+    /// collective calls not made by all, with the lines that made them; in strict mode (`PHALANX_WATCH=strict`) also which requests nobody waited
     /// for and which communicators were not freed.
     ///
     /// # Errors
-    /// What the MPI library reports.
+    /// [`Thread`](ErrorKind::Thread) on another thread than the one that initialised MPI;
+    /// [`InUse`](ErrorKind::InUse) if other threads stay inside MPI calls, with the lines of these;
+    /// [`State`](ErrorKind::State) if it was finalized already; what the MPI library reports. After an
+    /// error MPI runs as before, and the session may be finalized later.
     ///
     /// MPI: `MPI_Finalize`, MPI-4.1 section 11.2.2.
+    ///
+    /// ```
+    /// use phalanx::{Threading, prelude::*};
+    ///
+    /// # fn main() -> phalanx::Result<()> {
+    /// let session = phalanx::init(Threading::Multiple)?;
+    /// let elsewhere = std::thread::scope(|scope| {
+    ///     scope.spawn(|| session.finalize()).join().expect("no panic")
+    /// });
+    /// assert!(elsewhere.is_err_and(|error| error.is_thread())); // and nothing has happened
+    /// session.world().barrier()?;
+    /// session.finalize()
+    /// # }
+    /// ```
     #[track_caller]
-    pub fn finalize(self) -> Result<()> {
+    pub fn finalize(&self) -> Result<()> {
         self.finish(Location::caller())
     }
 
-    fn finish(mut self, location: &'static Location<'static>) -> Result<()> {
-        *lock() = None;
-        // A rank that never comes here is told of by the watch.
-        let farewell = farewell::say(&self.world, location);
-        let result = if self.ours {
-            farewell.and_then(|()| raw::world::finalize(location))
-        } else {
-            raw::state::set_left();
-            farewell
-        };
-        if result.is_ok() {
-            watch::finalized();
+    fn finish(&self, location: &'static Location<'static>) -> Result<()> {
+        let call = Call::local(&FINALIZE, location);
+        if self.finalized.load(Ordering::Acquire) {
+            let detail = "this session is finalized already";
+            return Err(Error::new(ErrorKind::State, &call, detail));
         }
-        watch::stop();
-        self.finalized = true;
+        let result = leave(&call, &self.world, self.ours);
+        match &result {
+            Ok(()) => self.finalized.store(true, Ordering::Release),
+            Err(error) => {
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(error.to_string());
+            }
+        }
         result
     }
 }
 
+/// How long finalize waits for calls of other threads.
+const OTHERS_LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Ends MPI, or leaves one that is a guest's. What is refused has no effect.
+fn leave(call: &Call<'_>, world: &Comm, ours: bool) -> Result<()> {
+    raw::state::check_thread(call)?;
+    if ours {
+        raw::world::check_main_thread(call)?;
+    }
+    let alone = raw::state::close_to_others(call, OTHERS_LEAVE_WITHIN)?;
+    // A rank that never comes here is told of by the watch.
+    farewell::say(world, call.location)?;
+    // Of a reduction that has not completed.
+    if let Some(panic) = raw::op::unheard_panic() {
+        end_job_by_panic(&*panic);
+    }
+    let communicators = lock().take();
+    if ours {
+        if let Err(error) = raw::world::finalize(call.location) {
+            *lock() = communicators;
+            return Err(error);
+        }
+    } else {
+        raw::state::set_left();
+    }
+    drop(alone);
+    watch::finalized();
+    watch::stop();
+    Ok(())
+}
+
+/// Ends MPI when the process leaves by `exit` and has communicated nothing. Returns whether it could.
+fn leave_at_exit() -> bool {
+    let communicators = match COMMUNICATORS.try_lock() {
+        Ok(communicators) => communicators,
+        Err(TryLockError::Poisoned(communicators)) => communicators.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
+    let Some((world, ours)) = communicators.as_ref().map(|it| (it.world.clone(), it.ours)) else {
+        return false;
+    };
+    drop(communicators);
+    leave(&Call::local(&FINALIZE, Location::caller()), &world, ours).is_ok()
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.finalized {
-            let message = if std::thread::panicking() {
-                failure::end_job(FailureKind::Panic, String::new());
-            } else {
-                "the session was dropped before `finalize`".to_owned()
-            };
-            failure::end_job(FailureKind::Error, message);
+        if *self.finalized.get_mut() {
+            return;
         }
+        if std::thread::panicking() {
+            failure::end_job(FailureKind::Panic, String::new());
+        }
+        let refused = self.refused.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let message = match refused {
+            None => "the session was dropped before `finalize`".to_owned(),
+            Some(error) => {
+                format!("the session was dropped although `finalize` had failed: {error}")
+            }
+        };
+        failure::end_job(FailureKind::Error, message);
     }
+}
+
+/// What calls leave behind on this rank that belongs to no communicator.
+pub(crate) fn traces() -> String {
+    let (mut requests, lanes, calls) = (0, record::lanes().len(), record::calls());
+    record::for_each(|_, _| requests += 1);
+    let (orphans, handles) = (request::orphans(), raw::later::waiting());
+    let comms = record::known_comms().len();
+    format!(
+        "{lanes} lanes, {calls} calls; {requests} requests, {orphans} dropped; {comms} communicators, \
+         {} reductions, {handles} handles",
+        raw::op::in_use()
+    )
 }
 
 /// The communicator of all ranks, or `None` while MPI does not run.
@@ -343,6 +517,7 @@ pub fn threading() -> Threading {
     raw::state::level()
 }
 
+/// # The process itself and the end of the job
 impl Comm {
     /// The communicator of this process alone.
     ///

@@ -9,8 +9,8 @@
 //! mpirun -n 2 target/release/deadlock different-root
 //! ```
 //!
-//! The watch is on in every program: `PHALANX_WATCH=off|on|strict` changes that. It looks at a rank
-//! that has not moved for `PHALANX_WATCH_AFTER=30s`; one second is enough here.
+//! The watch is on in every program: `PHALANX_WATCH=off|on|strict` changes that. It tells a deadlock after
+//! three seconds, and slow ranks after `PHALANX_WATCH_AFTER=30s`; one second is enough here.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};

@@ -14,6 +14,7 @@ use phalanx::prelude::*;
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
+    examples::takes_no_arguments(&world);
     let (rank, size) = (world.rank(), world.size());
     let root = 0;
 
@@ -32,7 +33,14 @@ fn main(world: Comm) -> phalanx::Result<()> {
         }
     }
 
-    let hosts = world.allgather(&rank)?;
-    assert_eq!(hosts, (0..size).collect::<Vec<_>>(), "rank {rank} misses somebody");
+    let ranks = world.allgather(&rank)?;
+    assert_eq!(ranks, (0..size).collect::<Vec<_>>(), "rank {rank} misses a rank");
+
+    // The items of a loop, divided among the ranks, and their results in one piece again.
+    let mine: Vec<u64> = world.block_range(1000).map(|n| (n * n) as u64).collect();
+    if let Some(all) = world.gatherv(&mine, root)? {
+        assert_eq!(all.flat().len(), 1000);
+        assert_eq!(all.flat()[999], 999 * 999, "the results are not in the order of the items");
+    }
     Ok(())
 }

@@ -55,11 +55,12 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
         Ok(args) => args,
         Err(code) => return Ok(code),
     };
-    let (rank, ranks) = (world.rank() as u64, world.size() as u64);
+    let ranks = world.size() as u64;
 
     world.barrier()?;
     let start = phalanx::wtime();
-    let mine = sum(steps * rank / ranks..steps * (rank + 1) / ranks, 1.0 / steps as f64);
+    let part = world.block_range(steps as usize);
+    let mine = sum(part.start as u64..part.end as u64, 1.0 / steps as f64);
     // A closure, because MPI itself adds no integers of 128 bits.
     if let Some(total) = world.reduce(&mine, op(|a: u128, b| a + b).commutative(), 0)? {
         let pi = mean(total, steps);

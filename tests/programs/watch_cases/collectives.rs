@@ -22,7 +22,7 @@ pub const CALLS: [(&str, Call); 17] = [
         comm.reduce_scatter_block(&vec![1_i32; comm.size()], Sum).map(drop)
     }),
     ("allgatherv", |comm| comm.allgatherv(&vec![1_i32; comm.rank()]).map(drop)),
-    ("bcast-object", |comm| comm.bcast_object::<String>(text(), 0).map(drop)),
+    ("bcast-object", |comm| comm.bcast_object::<String>(Some(text()), 0).map(drop)),
     ("gather-object", |comm| comm.gather_object(&text(), 0).map(drop)),
     ("allgather-object", |comm| comm.allgather_object(&text()).map(drop)),
     ("allreduce-object", |comm| comm.allreduce_object(text(), |a, b| a + &b).map(drop)),
@@ -43,7 +43,7 @@ pub const ROOTED: [(&str, WithRoot); 12] = [
     ("igather", |comm, root| comm.igather(vec![1_i32; 4], root)?.wait().map(drop)),
     ("gatherv", |comm, root| comm.gatherv(&vec![1_i32; comm.rank()], root).map(drop)),
     ("scatter", scatter),
-    ("bcast-object", |comm, root| comm.bcast_object::<String>(text(), root).map(drop)),
+    ("bcast-object", |comm, root| comm.bcast_object::<String>(Some(text()), root).map(drop)),
     ("gather-object", |comm, root| comm.gather_object(&text(), root).map(drop)),
     ("scatter-object", |comm, root| {
         let texts = vec![text(); comm.size()];

@@ -35,7 +35,22 @@ pub fn mismatch() -> Vec<Case> {
         // The senders have freed theirs, and left.
         .explained(&["wrong communicator", "peer gone"]),
     );
-    const APART: &[&str] = &["wait cycle", "missing in a collective", "wrong communicator"];
+    // The same ranks, which have other numbers there.
+    cases.push(
+        case("other-communicator-with-other-ranks", 3, |world, faulty| {
+            let reversed =
+                world.split(Some(0), -(world.rank() as i32))?.ok_or("all have a color")?;
+            match world.rank() {
+                0 => world.send(&1, 1)?,
+                1 if faulty => drop(reversed.recv::<i32>(0)?),
+                1 => drop(world.recv::<i32>(0)?),
+                _ => {}
+            }
+            Ok(reversed.free()?)
+        })
+        .explained(&["wrong communicator"]),
+    );
+    const APART: &[&str] = &["same collective on two communicators"];
     cases.push(
         case("barrier-on-other-communicator", 3, |world, faulty| {
             with_a_dup(world, |dup| {

@@ -23,7 +23,7 @@ pub const RECEIVES: [Receive; 9] = [
     typed("one", |comm, from| comm.recv::<i32>(from).map(drop)),
     typed("into", |comm, from| comm.recv_into(&mut [0_i32], from).map(drop)),
     typed("probe", |comm, from| comm.probe(from)?.recv::<Vec<i32>>().map(drop)),
-    typed("irecv", |comm, from| comm.irecv::<Vec<i32>>(from)?.wait().map(drop)),
+    typed("irecv", |comm, from| comm.irecv_at_most::<Vec<i32>>(1, from)?.wait().map(drop)),
     typed("irecv-into", |comm, from| comm.irecv_into(vec![0_i32], from)?.wait().map(drop)),
     typed("scope", |comm, from| {
         let mut buffer = [0_i32];

@@ -86,7 +86,7 @@ pub fn request() -> Vec<Case> {
             let request = comm.irecv_into(vec![0; 4], from(1).tag(77))?;
             cancel!(faulty, request)
         }),
-        ("irecv", |comm, faulty| cancel!(faulty, comm.irecv::<Vec<i32>>(from(1).tag(77))?)),
+        ("irecv", |comm, faulty| cancel!(faulty, comm.irecv::<i32>(from(1).tag(77))?)),
         ("irecv-object", |comm, faulty| {
             cancel!(faulty, comm.irecv_object::<String>(from(1).tag(77))?)
         }),

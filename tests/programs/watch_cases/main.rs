@@ -20,6 +20,7 @@ mod collectives;
 mod communicators;
 mod count_p2p;
 mod forms;
+mod freed;
 mod invalid_argument;
 mod leaks;
 mod message_race;
@@ -57,7 +58,7 @@ struct Args {
 type Cases = fn() -> Vec<Case>;
 
 /// In the order of the report.
-const CLASSES: [(&str, Cases); 31] = [
+const CLASSES: [(&str, Cases); 33] = [
     ("call-ordering-p2p", call_ordering_p2p::cases),
     ("call-ordering-collective", call_ordering_collective::cases),
     ("root-mismatch", collective_arguments::root),
@@ -84,7 +85,9 @@ const CLASSES: [(&str, Cases); 31] = [
     ("mixed-p2p-collective", mixed::cases),
     ("sub-communicators", communicators::sub),
     ("intertwined-communicators", communicators::intertwined),
+    ("freed-communicators", freed::cases),
     ("nonblocking-collectives", nonblocking_collectives::cases),
+    ("one-sided-collectives", nonblocking_collectives::one_sided),
     ("probe", probe::cases),
     ("objects", objects::cases),
     ("waiting-for-itself", waiting_for_itself::cases),

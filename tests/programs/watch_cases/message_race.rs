@@ -4,7 +4,7 @@ use phalanx::prelude::*;
 
 use crate::case::{Case, Outcome, case};
 
-const KEYS: &[&str] = &["receive cycle", "wait cycle", "peer gone"];
+const KEYS: &[&str] = &["message race", "receive cycle", "wait cycle", "peer gone"];
 
 pub fn cases() -> Vec<Case> {
     let race = |name, ranks, body: fn(&Comm, bool) -> Outcome| {
@@ -44,6 +44,9 @@ pub fn cases() -> Vec<Case> {
             Ok(())
         }),
         race("two-rounds-with-one-tag", 3, two_rounds),
+        // The order in which it goes wrong is the only one.
+        case("any-takes-what-is-needed-next", 3, any_takes_what_is_needed_next)
+            .explained(&["message race"]),
         race("first-come-is-answered", 3, first_come_is_answered),
     ]
 }
@@ -55,6 +58,23 @@ fn any_then_the_second(world: &Comm, faulty: bool) -> Outcome {
     }
     world.recv::<usize>(if faulty { any() } else { from(1) })?;
     world.recv::<usize>(2)?;
+    Ok(())
+}
+
+/// Rank 1 takes the message of rank 0 for any message, and rank 2 sends when that is done.
+fn any_takes_what_is_needed_next(world: &Comm, faulty: bool) -> Outcome {
+    match world.rank() {
+        0 => world.send(&1, 1)?,
+        1 => {
+            world.recv::<i32>(any())?;
+            world.send(&2, 2)?;
+            world.recv::<i32>(if faulty { 0 } else { 2 })?;
+        }
+        _ => {
+            world.recv::<i32>(1)?;
+            world.send(&3, 1)?;
+        }
+    }
     Ok(())
 }
 

@@ -90,3 +90,34 @@ pub fn cases() -> Vec<Case> {
     ]);
     cases
 }
+
+/// Collectives that some ranks alone begin, in forms that end there all the same, and nothing after them.
+pub fn one_sided() -> Vec<Case> {
+    type Begin = fn(&Comm) -> Result<()>;
+    fn ended<R: 'static>(request: Result<Request<R>>) -> Result<()> {
+        request?.wait().map(drop)
+    }
+    // Whether rank 0 begins it, or all others do.
+    let calls: [(&str, bool, Begin); 7] = [
+        ("ibcast", true, |comm| ended(comm.ibcast(vec![1; 4], 0))),
+        ("iscatter", true, |comm| {
+            let blocks = (comm.rank() == 0).then(|| vec![1; comm.size()]);
+            ended(comm.iscatter(blocks, 1, 0))
+        }),
+        ("iscan", true, |comm| ended(comm.iscan(1, Sum))),
+        ("iexscan", true, |comm| ended(comm.iexscan(1, Sum))),
+        ("igather", false, |comm| ended(comm.igather(1, 0))),
+        ("ireduce", false, |comm| ended(comm.ireduce(1, Sum, 0))),
+        ("igather-object", false, |comm| ended(comm.igather_object(1, 0))),
+    ];
+    let case_of = |(name, first, begin): (&str, bool, Begin)| {
+        case(format!("{name}-that-not-all-begin"), 3, move |world, faulty| {
+            if !faulty || (world.rank() == 0) == first {
+                begin(world)?;
+            }
+            Ok(())
+        })
+        .harmless(&["missing in a collective", "peer gone"])
+    };
+    calls.into_iter().map(case_of).collect()
+}

@@ -41,7 +41,7 @@ pub fn cases() -> Vec<Case> {
             }
             Ok(())
         })
-        .harmless(TYPE),
+        .explained(TYPE),
         case("bcast-object-of-another-type", 2, |world, faulty| {
             if faulty && world.rank() == 1 {
                 world.bcast_object::<String>(None, 0)?;

@@ -40,7 +40,7 @@ const POLLS: [(&str, Poll); 7] = [
         until_something_comes(|| Ok(request.test()?.is_some()))
     }),
     ("test-of-irecv", |world| {
-        let mut request = world.irecv::<Vec<i32>>(1)?;
+        let mut request = world.irecv_at_most::<Vec<i32>>(4, 1)?;
         until_something_comes(|| Ok(request.test()?.is_some()))
     }),
     ("test-all", |world| {

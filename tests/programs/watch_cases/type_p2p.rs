@@ -32,8 +32,8 @@ const PAIRS: [(&str, Receive, Receive); 7] = [
     ),
     (
         "irecv",
-        |comm| comm.irecv::<Vec<u64>>(0)?.wait().map(drop),
-        |comm| comm.irecv::<Vec<f64>>(0)?.wait().map(drop),
+        |comm| comm.irecv_at_most::<Vec<u64>>(4, 0)?.wait().map(drop),
+        |comm| comm.irecv::<[f64; 4]>(0)?.wait().map(drop),
     ),
     (
         "irecv-into",

@@ -60,7 +60,7 @@ impl Seen {
 }
 
 /// What the watch alone says; errors of calls have other words.
-const PHRASES: [&str; 19] = [
+const PHRASES: [&str; 22] = [
     "receive cycle",
     "any-source knot",
     "send cycle",
@@ -73,6 +73,9 @@ const PHRASES: [&str; 19] = [
     "different type",
     "tag near miss",
     "wrong communicator",
+    "same collective on two communicators",
+    "freed communicator",
+    "message race",
     "peer gone",
     "waiting for itself",
     "waiting for a rank outside MPI",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::judge::{Mode, Verdict};
-use crate::run::{Outcome, WATCH_AFTER};
+use crate::run::{Outcome, watch_after};
 
 /// Part of the faulty programs that strict mode must find, in percent.
 const GOAL: usize = 95;
@@ -168,7 +168,8 @@ fn explain(text: &mut String, result: &Outcome) {
     let strict = if result.mode == Mode::Strict { "PHALANX_WATCH=strict " } else { "" };
     let seed = result.seed.map_or(String::new(), |seed| format!("PHALANX_WATCH_DELAY={seed} "));
     let twin = if result.correct { " --correct" } else { "" };
-    let settings = format!("{strict}{seed}PHALANX_WATCH_AFTER={WATCH_AFTER}");
+    let after = watch_after(result.correct);
+    let settings = format!("{strict}{seed}PHALANX_WATCH_AFTER={after}");
     let program = format!("target/release/watch_cases {}{twin}", result.name);
     let _ = writeln!(text, "    {settings} mpirun -n {} {program}", result.ranks);
 }

@@ -34,13 +34,13 @@ pub struct Arguments {
     /// Number of ranks
     #[arg(short = 'n', long, value_name = "N", default_value = "4", value_parser = values::ranks)]
     ranks: usize,
-    /// Number of nodes [default: what the system chooses, one for PBS]
+    /// Number of nodes [default: chosen by the system, one for PBS]
     #[arg(long, value_name = "N", value_parser = values::ranks)]
     nodes: Option<usize>,
     /// Time limit: 30m, 1h, 1h30m, 2d, 01:30:00
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::seconds)]
     time: Duration,
-    /// How long before the limit the ranks are warned [default: 2m, or a quarter of a short limit]
+    /// Time before the limit at which the ranks are warned [default: 2m, or a quarter of a short limit]
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     warn: Option<Duration>,
     /// Memory for each rank, in MiB, or with M or G
@@ -61,10 +61,10 @@ pub struct Arguments {
     /// Family of the program's MPI, which decides how Slurm starts it
     #[arg(long, value_enum, default_value = "any")]
     mpi: Mpi,
-    /// Write to this file, not to standard output
+    /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write over the file
+    /// Overwrite the file
     #[arg(long, requires = "output")]
     force: bool,
     /// The program and its arguments, after --
@@ -74,11 +74,16 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scheduler {
+    /// Slurm
     Slurm,
+    /// PBS Pro and OpenPBS
     Pbs,
+    /// IBM Spectrum LSF
     Lsf,
+    /// Grid Engine
     #[value(alias = "sge")]
     Gridengine,
+    /// Flux
     Flux,
 }
 
@@ -96,7 +101,7 @@ impl Scheduler {
             .find(|(name, _)| on_path(name).is_some())
             .map(|(_, scheduler)| scheduler);
         found.context(
-            "no batch system is on PATH: say --scheduler slurm, pbs, lsf, gridengine or flux",
+            "no batch system found on PATH: choose one with --scheduler slurm, pbs, lsf, gridengine or flux",
         )
     }
 }
@@ -110,14 +115,14 @@ fn memory(text: &str) -> Result<u64, String> {
     let size: Option<u64> = digits.parse().ok();
     size.and_then(|size| size.checked_mul(factor))
         .filter(|size| *size > 0)
-        .ok_or_else(|| format!("`{text}` is no size: write 512M or 4G"))
+        .ok_or_else(|| format!("`{text}` is not a size: write 512M or 4G"))
 }
 
 /// A name that may stand in a directive, where nothing can be quoted.
 fn word(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+/@:".contains(c);
     if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) {
-        return Err(format!("`{text}`: only letters, digits and . _ - + / @ : can stand here"));
+        return Err(format!("`{text}`: only letters, digits and . _ - + / @ : are allowed here"));
     }
     Ok(text.to_owned())
 }
@@ -125,7 +130,7 @@ fn word(text: &str) -> Result<String, String> {
 /// It becomes a part of the names of files.
 fn job_name(text: &str) -> Result<String, String> {
     if text.contains(['/', '@', ':']) {
-        return Err(format!("`{text}`: only letters, digits and . _ - + can stand here"));
+        return Err(format!("`{text}`: only letters, digits and . _ - + are allowed here"));
     }
     word(text)
 }
@@ -144,7 +149,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
         None => Scheduler::on_path()?,
     };
     if arguments.warn() >= arguments.time {
-        bail!("--warn has to be shorter than --time");
+        bail!("--warn must be shorter than --time");
     }
     if arguments.nodes.is_some_and(|nodes| nodes > arguments.ranks) {
         bail!("more nodes than ranks: {} ranks", arguments.ranks);
@@ -161,7 +166,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
                 .open(path)
                 .map_err(|error| {
                     let is_there = error.kind() == io::ErrorKind::AlreadyExists;
-                    let advice = if is_there { " (--force writes over it)" } else { "" };
+                    let advice = if is_there { " (--force overwrites it)" } else { "" };
                     anyhow::anyhow!("cannot write {}: {error}{advice}", path.display())
                 })?;
             file.write_all(text.as_bytes())

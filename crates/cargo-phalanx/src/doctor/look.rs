@@ -12,8 +12,10 @@ use phalanx_launch::{Batch, Family, Job, Output};
 use super::machine::{
     Host, Installation, Launcher, Linked, Machine, Program, Run, Slurm, Space, Trial,
 };
-use crate::project::{Build, Place};
+use crate::place::Place;
+use crate::project::Build;
 use crate::tools::{Folder, missing_tools, name_of, on_path, wheel_folders};
+use crate::values;
 
 /// How long two ranks of the trial may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRIAL: &str = include_str!("trial.c");
 
 pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> {
-    let place = Place::find(&Build::default())?;
+    let place = Build::default().place()?;
     let settings = phalanx_launch::settings::Machine::current();
     let folder = Folder::new()?;
     fs::write(folder.path().join("trial.c"), TRIAL)?;
@@ -43,7 +45,7 @@ pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> 
             .map(PathBuf::from)
             .filter(|it| !it.is_file() && on_path(&it.to_string_lossy()).is_none()),
         launcher_on_path: on_path("mpiexec").and_then(|path| launcher_at(&path)),
-        missing_tools: missing_tools(&place)?,
+        missing_tools: missing_tools(values::Mpi::Any, &place)?,
         program: program.map(look_at),
         root: settings.root,
         cores: settings.cores,

@@ -1,4 +1,4 @@
-//! `cargo phalanx doctor`: takes a picture of the machine, and says what is wrong in it.
+//! `cargo phalanx doctor`: collects facts about the machine, and reports what is wrong.
 
 mod checks;
 mod look;
@@ -16,28 +16,28 @@ use crate::{print, values};
 use checks::{Finding, Level};
 use machine::Machine;
 
-/// Say which MPI there is, what is wrong with it, and what helps
+/// Diagnose the MPI installations of this machine, with advice
 ///
-/// Looks for every MPI, builds a small program with each and starts it on two ranks. Exit code 0: MPI
-/// programs can be built and run here; 1: there is a problem (with --strict: or a warning).
+/// Finds every MPI, builds a small program with each and runs it on two ranks. Exit code 0: MPI programs
+/// can be built and run here; 1: there is a problem (with --strict: or a warning).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo phalanx doctor -n 8\n  cargo phalanx doctor --program target/release/pi\n  cargo phalanx doctor --json | jq .findings"
 )]
 pub struct Arguments {
-    /// How many ranks are wanted on this machine
+    /// Number of ranks to run on this machine
     #[arg(short = 'n', long, value_name = "N", default_value = "4", value_parser = values::ranks)]
     ranks: usize,
-    /// Also look at this program
+    /// Examine this program, too
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
-    /// For programs: the picture and the findings
+    /// Print the facts and the findings as JSON
     #[arg(long)]
     json: bool,
-    /// Warnings count as problems
+    /// Treat warnings as problems
     #[arg(long)]
     strict: bool,
-    /// Build and start nothing
+    /// Do not build and run test programs
     #[arg(long)]
     no_trial: bool,
 }
@@ -53,7 +53,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     if let Some(program) = &arguments.program
         && !program.is_file()
     {
-        bail!("there is no program `{}`", program.display());
+        bail!("no program `{}`", program.display());
     }
     let machine = look::at(arguments.ranks, arguments.program.as_deref(), !arguments.no_trial)?;
     let findings = checks::all(&machine);

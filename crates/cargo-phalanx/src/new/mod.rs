@@ -19,13 +19,13 @@ const FILES: [(&str, &str); 5] = [
     ("README.md", include_str!("template/README.md.txt")),
 ];
 
-/// Start a project: a program for several ranks, and its test
+/// Create a project: a program for several ranks, and its test
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Then:\n  cd NAME\n  cargo phalanx run -n 4\n  cargo phalanx test")]
 pub struct Arguments {
-    /// The folder to make; its last part is the name of the package
+    /// Folder to create; its last part is the name of the package
     path: PathBuf,
-    /// Use the Phalanx in this folder, not that of the repository
+    /// Use the Phalanx in this folder instead of the published one
     #[arg(long, value_name = "FOLDER")]
     phalanx: Option<PathBuf>,
 }
@@ -33,23 +33,23 @@ pub struct Arguments {
 pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
     let path = &arguments.path;
     let Some(name) = path.file_name() else {
-        bail!("`{}`: say the folder that is to be made", path.display());
+        bail!("`{}`: give the name of a folder to create", path.display());
     };
-    let name = name.to_str().context("a name that is not UTF-8")?;
+    let name = name.to_str().context("the name is not UTF-8")?;
     check_name(name)?;
     let dependency = match &arguments.phalanx {
         Some(folder) => format!("path = {}", toml_string(&crate_in(folder)?)?),
         None => format!("git = \"{REPOSITORY}\""),
     };
     if path.exists() {
-        bail!("`{}` is there already", path.display());
+        bail!("`{}` already exists", path.display());
     }
     let is_alone = !is_in_a_project(path)?;
     for (file, text) in FILES {
         let target = path.join(file);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
+                .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let text = text
             .replace("{{name}}", name)
@@ -61,7 +61,7 @@ pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
     fs::write(path.join(".gitignore"), "/target\n")?;
     start_repository(path);
     print::out(format!(
-        "made {}; in it:\n  cargo phalanx run -n 4     # builds and runs it on 4 ranks\n  cargo phalanx test         \
+        "created {}; in that folder:\n  cargo phalanx run -n 4     # builds and runs it on 4 ranks\n  cargo phalanx test         \
          # its test, on 1, 2, 3 and 4 ranks\n",
         path.display()
     ))?;
@@ -97,21 +97,23 @@ fn check_name(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let is_keyword = KEYWORDS.contains(&name.replace('-', "_").as_str());
     if is_keyword || FOLDERS.contains(&name) {
-        bail!("`{name}` has a meaning of its own for Rust or cargo: choose another one");
+        bail!("`{name}` is reserved by Rust or cargo: choose another name");
     }
     if !begins || !name.chars().all(allowed) {
-        bail!("`{name}` is no name for a package: letters, digits, - and _, a letter first");
+        bail!(
+            "`{name}` is not a valid package name: use letters, digits, - and _, and begin with a letter"
+        );
     }
     if TAKEN.contains(&name) {
-        bail!("`{name}` would hide the crate of that name: choose another one");
+        bail!("`{name}` is the name of a crate that the project uses: choose another name");
     }
     Ok(())
 }
 
 /// The crate `phalanx` in a checkout, or the folder itself.
 fn crate_in(folder: &Path) -> Result<PathBuf> {
-    let folder = fs::canonicalize(folder)
-        .with_context(|| format!("there is no folder `{}`", folder.display()))?;
+    let folder =
+        fs::canonicalize(folder).with_context(|| format!("no folder `{}`", folder.display()))?;
     let is_ours = |folder: &Path| {
         fs::read_to_string(folder.join("Cargo.toml"))
             .is_ok_and(|text| text.lines().any(|line| line.trim() == "name = \"phalanx\""))
@@ -119,13 +121,13 @@ fn crate_in(folder: &Path) -> Result<PathBuf> {
     [folder.join("crates/phalanx"), folder.clone()]
         .into_iter()
         .find(|folder| is_ours(folder))
-        .with_context(|| format!("`{}` does not hold Phalanx", folder.display()))
+        .with_context(|| format!("`{}` does not contain Phalanx", folder.display()))
 }
 
 fn toml_string(path: &Path) -> Result<String> {
-    let text = path.to_str().context("a path that is not UTF-8")?;
+    let text = path.to_str().context("the path is not UTF-8")?;
     if text.contains(['"', '\\', '\n']) {
-        bail!("`{text}` cannot stand in Cargo.toml");
+        bail!("`{text}` cannot be written into Cargo.toml");
     }
     Ok(format!("\"{text}\""))
 }

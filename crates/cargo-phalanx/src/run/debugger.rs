@@ -79,7 +79,9 @@ impl Debugger {
             return Ok(Debugging(None));
         }
         let rank = self.rank;
-        print::note(format!("phalanx: rank {rank} is in the debugger, before its first line"));
+        print::note(format!(
+            "phalanx: rank {rank} is in the debugger, stopped before its first instruction"
+        ));
         let child = Command::new(gdb)
             // The libraries are here: there is no need to read them through the connection.
             .args(["-q", "-iex", "set sysroot /"])

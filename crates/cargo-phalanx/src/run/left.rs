@@ -1,4 +1,4 @@
-//! Ranks that have left while others still run, who may wait for them for ever.
+//! Ranks that have exited while others still run, which may wait for them forever.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::print;
 const EVERY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks now and then how many ranks there are, and says once that some have left.
+/// Periodically counts the ranks that still run, and tells once that some have exited.
 pub struct Left {
     program: PathBuf,
     ranks: usize,
@@ -47,8 +47,8 @@ impl Left {
             self.is_told = true;
             let (gone, ranks) = (self.ranks - there, self.ranks);
             print::note(format!(
-                "phalanx: {gone} of {ranks} ranks left more than {} s ago, the others still run: if they wait for \
-                 them, Ctrl-C ends the job, and --timeout does so by itself",
+                "phalanx: {gone} of {ranks} ranks exited more than {} s ago, the others still run: if they wait for \
+                 them, end the job with Ctrl-C; --timeout sets a time limit",
                 PATIENCE.as_secs()
             ));
         }

@@ -16,17 +16,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ColorChoice;
-use phalanx_launch::{Batch, Family, Finished, Host, Job, Launcher, Output, Plan, RunningJob};
+use phalanx_launch::{
+    Batch, EndOfJob, Family, Finished, Host, Job, Launcher, Output, Plan, RunningJob,
+};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
-use crate::project::{Place, Selection, short};
+use crate::place::short;
+use crate::project::Selection;
 use crate::tools::Tools;
 use crate::values::{self, Mpi};
 use crate::{FAILURE, print};
 use debugger::{Debugger, Debugging};
 use left::Left;
-use outcome::Told;
+use outcome::ReportedCodes;
 use output::Relay;
 
 /// Exit code of a job whose time was up, as that of timeout(1).
@@ -35,9 +38,9 @@ const TIMED_OUT: u8 = 124;
 /// Build a program and run it on several ranks
 ///
 /// The launcher is the one that belongs to the MPI that the program is linked to; inside a job of
-/// Slurm or Flux it is srun or flux run. What the machine needs is set, and said in one line each.
-/// The exit code is that of the first rank that fails (128 and the number of a signal; 124 when the
-/// time was up, 130 after Ctrl-C).
+/// Slurm or Flux it is srun or flux run. The settings that the machine needs are made, and shown in one
+/// line each. The exit code is that of the first rank that fails (128 and the number of a signal; 124
+/// after a time-out, 130 after Ctrl-C).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo phalanx run -n 4 --release --bin pi -- --steps 1000000
@@ -48,42 +51,46 @@ pub struct Arguments {
     /// Number of ranks [default: all slots of the hosts, of the batch job, or cores of this machine]
     #[arg(short = 'n', long, value_name = "N", value_parser = values::ranks, allow_hyphen_values = true)]
     ranks: Option<usize>,
-    #[command(flatten)]
-    selection: Selection,
-    /// Run this program and build nothing
+    /// Run this program, without building
     #[arg(long, value_name = "PATH", conflicts_with_all = ["bin", "example", "package"])]
     program: Option<PathBuf>,
     /// Build with the MPI of this family
     #[arg(long, value_enum, default_value = "any")]
     mpi: Mpi,
-    /// Hosts to use, and how many ranks on each (one, if it is not said): node1:4,node2:4
+    /// Hosts to use, with the number of ranks on each (default 1): node1:4,node2:4
     #[arg(long, value_name = "HOST[:N],…", value_delimiter = ',')]
     hosts: Vec<Host>,
-    /// Put the rank before each line, in a colour for each rank
+    /// Begin each line of output with its rank, in a colour for each rank
     #[arg(long)]
     tag_output: bool,
-    /// Colours of --tag-output
+    /// When --tag-output uses colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
-    /// End the job when it takes longer: 90s, 0.5s, 5m, 1h30m
+    /// Time limit of the job: 90s, 0.5s, 5m, 1h30m. The ranks are then told to end, and say where they are
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     timeout: Option<Duration>,
-    /// Print the command that would start the job, and do not start it
+    /// Print the command that would start the job, without starting it
     #[arg(long)]
     dry_run: bool,
     /// Start this rank in a debugger on this terminal
     #[arg(long, value_name = "RANK", conflicts_with = "hosts")]
     debug: Option<usize>,
-    /// What to start that rank with instead of gdb, for example "xterm -e gdb --args"
+    /// Debugger to use instead of gdb, for example "xterm -e gdb --args"
     #[arg(long, value_name = "COMMAND", requires = "debug")]
     debugger: Option<String>,
-    /// An argument for the launcher; may be given several times
+    /// Additional argument for the launcher; may be given several times
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     launcher_arg: Vec<OsString>,
-    /// Do not say what is set
+    /// Do not show the launcher and the settings
     #[arg(short, long)]
     quiet: bool,
-    /// Arguments of the program, after --
+    /// Show the launcher's messages about the end of the job, too
+    #[arg(short, long)]
+    verbose: bool,
+    // Last, because the headings in it count for all options after it.
+    #[command(flatten)]
+    selection: Selection,
+    /// Arguments for the program, after --
     #[arg(last = true, value_name = "ARGUMENTS")]
     arguments: Vec<OsString>,
 }
@@ -117,10 +124,10 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     }
     let debugger = match arguments.debug {
         Some(rank) if rank >= ranks => {
-            bail!("--debug {rank}: a job of {ranks} ranks has the ranks 0 to {}", ranks - 1)
+            bail!("--debug {rank}: a job of {ranks} ranks has ranks 0 to {}", ranks - 1)
         }
         Some(_) if launcher.is_of_batch_system() => {
-            bail!("--debug does not work with {launcher}: leave the batch job")
+            bail!("--debug does not work with {launcher}: run it outside of the batch job")
         }
         Some(rank) => {
             let debugger = Debugger::new(rank, &program, arguments.debugger.as_deref())?;
@@ -143,28 +150,29 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     for setting in plan.settings() {
         say(&format!("set {setting}"));
     }
-    let told = if hydra {
-        Told::by_hydra()
+    let codes = if hydra {
+        ReportedCodes::by_hydra()
     } else if launcher.is_of_batch_system() && plan.batch() == Some(Batch::Slurm) {
-        Told::by_srun()
+        ReportedCodes::by_srun()
     } else {
-        Told::nothing()
+        ReportedCodes::nothing()
     };
-    // Open MPI says all by its exit code: there is no need to stand in its way. But when the reader of its
-    // output leaves (`| head`), it crashes.
-    let piped = arguments.tag_output
+    // A debugger of the user's own may need the terminal. Open MPI, whose ranks have one of their own anyway, says
+    // all by its exit code; but when the output pipe closes (`| head`), it crashes.
+    let piped = debugger.is_none()
+        || arguments.tag_output
         || hydra
         || launcher.is_of_batch_system()
         || !io::stdout().is_terminal();
     job = job.output(if piped { Output::Pipe } else { Output::Inherit });
     let is_local = arguments.hosts.is_empty() && !launcher.is_of_batch_system();
     let left = (is_local && debugger.is_none()).then(|| Left::new(&program, ranks));
-    start(job, &told, debugger, left, &arguments)
+    start(job, &codes, debugger, left, &arguments)
 }
 
 fn build(arguments: &Arguments, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let place = Place::find(&arguments.selection.build)?;
-    // Before the search for tools, so that a wrong name is told at once.
+    let place = arguments.selection.build.place()?;
+    // Before the search for tools, so that a wrong name is reported at once.
     let metadata = arguments.selection.build.metadata()?;
     let tools = Tools::find(arguments.mpi, &place);
     if let Ok(tools) = &tools {
@@ -182,14 +190,16 @@ fn build(arguments: &Arguments, say: &dyn Fn(&str)) -> Result<PathBuf> {
 /// The launcher of the program, and the family of its MPI.
 fn launcher_for(program: &Path, say: &dyn Fn(&str)) -> Result<(Launcher, Family)> {
     if !program.is_file() {
-        bail!("there is no program `{}`", program.display());
+        bail!("no program `{}`", program.display());
     }
     let mpi = phalanx_launch::Mpi::of_executable(program).map_err(anyhow::Error::new)?;
     if let Some(batch) = Batch::detect() {
         match Launcher::of_batch(batch, &mpi) {
             Ok(Some(launcher)) => return Ok((launcher, mpi.family())),
             Ok(None) => {}
-            Err(why) => say(&format!("inside a job of {batch}, but {why}: trying the MPI's own")),
+            Err(why) => {
+                say(&format!("inside a job of {batch}, but {why}: using the launcher of the MPI"))
+            }
         }
     }
     let launcher = Launcher::of(&mpi)
@@ -231,27 +241,32 @@ fn command_line(plan: &Plan) -> Result<String> {
     }
     words.push(plan.launcher().path().display().to_string());
     for argument in plan.arguments() {
-        words.push(argument.to_str().context("an argument is not UTF-8")?.to_owned());
+        words.push(argument.to_str().context("an argument is not valid UTF-8")?.to_owned());
     }
     Ok(shlex::try_join(words.iter().map(String::as_str))?)
 }
 
 fn start(
     job: Job,
-    told: &Arc<Told>,
+    codes: &Arc<ReportedCodes>,
     debugger: Option<Debugger>,
     left: Option<Left>,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
     let signals = Signals::watch()?;
     let mut running = job.start().map_err(anyhow::Error::new)?;
+    let end = Arc::new(EndOfJob::default());
     let relay = running.take_pipes().map(|(stdout, stderr)| {
-        Relay::start(stdout, stderr, arguments.tag_output, arguments.color, told)
+        let form = (arguments.tag_output, arguments.color);
+        Relay::start(stdout, stderr, form, codes, (!arguments.verbose).then_some(&end))
     });
     let is_over = || running.wait_at_most(TICK) || running.is_timed_out() || signals.is_told();
     let mut debugging = debugger.map(|debugger| debugger.attach(is_over)).transpose()?;
     let mut watch = Watch { signals: &signals, relay: relay.as_ref(), left };
     let told_to_end = watch.wait(&mut running, debugging.as_mut());
+    if told_to_end.is_some() || running.is_timed_out() {
+        end.note_order();
+    }
     // From now on Ctrl-C means: at once.
     running.hurry_when(Arc::clone(&signals.interrupt));
     let finished = running.finish();
@@ -260,7 +275,7 @@ fn start(
     if let Some(debugging) = debugging {
         debugging.finish();
     }
-    Ok(ExitCode::from(exit_code(&finished, told_to_end, told, arguments.timeout)))
+    Ok(ExitCode::from(exit_code(&finished, told_to_end, codes, arguments.timeout)))
 }
 
 /// How often is looked for a reason to end the job.
@@ -288,11 +303,11 @@ impl Watch<'_> {
             // In a debugger, Ctrl-C is the debugger's.
             let has_terminal = debugging.as_mut().is_some_and(|it| it.has_terminal());
             if signals.interrupt.swap(false, Ordering::Relaxed) && !has_terminal {
-                print::note("phalanx: interrupted: ending the job (once more: at once)");
+                print::note("phalanx: interrupted: ending the job (Ctrl-C again ends it at once)");
                 return Some(130);
             }
             if signals.terminate.load(Ordering::Relaxed) {
-                print::note("phalanx: told to end: ending the job");
+                print::note("phalanx: terminated: ending the job");
                 return Some(143);
             }
             for (flag, signal) in [(&signals.user1, SIGUSR1), (&signals.user2, SIGUSR2)] {
@@ -314,7 +329,7 @@ impl Watch<'_> {
 /// The exit code of a job whose output cannot be passed on.
 fn cannot_be_heard(error: &io::Error) -> u8 {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return print::READER_GONE;
+        return print::PIPE_CLOSED;
     }
     print::note(format!("phalanx: the output of the job cannot be written: {error}"));
     FAILURE
@@ -323,7 +338,7 @@ fn cannot_be_heard(error: &io::Error) -> u8 {
 fn exit_code(
     finished: &Finished,
     interrupted: Option<u8>,
-    told: &Told,
+    codes: &ReportedCodes,
     timeout: Option<Duration>,
 ) -> u8 {
     if !finished.survivors.is_empty() {
@@ -335,10 +350,12 @@ fn exit_code(
     }
     if finished.timed_out {
         let time = timeout.unwrap_or_default().as_secs_f64();
-        print::note(format!("phalanx: the job was ended after {time} s (--timeout)"));
+        print::note(format!(
+            "phalanx: the job was ended after its time limit of {time} s (--timeout)"
+        ));
         return TIMED_OUT;
     }
-    outcome::code(finished.status, told)
+    outcome::code(finished.status, codes)
 }
 
 /// Flags that signals set.

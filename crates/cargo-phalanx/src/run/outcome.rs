@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Hydra's is the codes of all ranks, combined bit by bit; srun's is the highest one, which is often
 /// that of a rank it has killed itself. What flux says is not looked at: its own exit code counts.
 #[derive(Debug)]
-pub struct Told {
+pub struct ReportedCodes {
     by: By,
     code: Mutex<Option<Said>>,
 }
@@ -28,20 +28,20 @@ enum By {
     Srun,
 }
 
-impl Told {
-    fn new(by: By) -> Arc<Told> {
-        Arc::new(Told { by, code: Mutex::new(None) })
+impl ReportedCodes {
+    fn new(by: By) -> Arc<ReportedCodes> {
+        Arc::new(ReportedCodes { by, code: Mutex::new(None) })
     }
 
-    pub fn nothing() -> Arc<Told> {
+    pub fn nothing() -> Arc<ReportedCodes> {
         Self::new(By::Nobody)
     }
 
-    pub fn by_hydra() -> Arc<Told> {
+    pub fn by_hydra() -> Arc<ReportedCodes> {
         Self::new(By::Hydra)
     }
 
-    pub fn by_srun() -> Arc<Told> {
+    pub fn by_srun() -> Arc<ReportedCodes> {
         Self::new(By::Srun)
     }
 
@@ -170,9 +170,9 @@ fn of_status(status: ExitStatus) -> u8 {
 }
 
 /// The exit code for a job whose launcher ended so.
-pub fn code(launcher: Option<ExitStatus>, told: &Told) -> u8 {
+pub fn code(launcher: Option<ExitStatus>, codes: &ReportedCodes) -> u8 {
     let own = launcher.map_or(1, of_status);
-    match told.code() {
+    match codes.code() {
         // A launcher that succeeded has the last word.
         Some(code) if own != 0 => code,
         _ => own,
@@ -186,13 +186,13 @@ mod tests {
     #[test]
     fn hydras_list_names_the_rank_that_failed_and_not_those_that_were_killed_for_it() {
         let code_after = |lines: &[&str]| {
-            let (told, mut listing) = (Told::by_hydra(), false);
+            let (codes, mut listing) = (ReportedCodes::by_hydra(), false);
             for line in lines {
-                told.believe(&told.hear(line, &mut listing).expect(line));
+                codes.believe(&codes.hear(line, &mut listing).expect(line));
             }
-            assert_eq!(told.hear("[host9] and so on", &mut listing), None);
-            assert_eq!(told.hear("[host9] 1280", &mut listing), None, "after the end of the list");
-            code(Some(ExitStatus::from_raw(7 << 8)), &told)
+            assert_eq!(codes.hear("[host9] and so on", &mut listing), None);
+            assert_eq!(codes.hear("[host9] 1280", &mut listing), None, "after the end of the list");
+            code(Some(ExitStatus::from_raw(7 << 8)), &codes)
         };
         let of_one = |codes: &str| code_after(&[&format!("[mpiexec@vm] Exit codes: {codes}")]);
         assert_eq!(of_one("[vm] 9,0,768,0"), 3);
@@ -227,12 +227,12 @@ mod tests {
     #[test]
     fn of_sruns_words_the_first_count_and_a_failure_more_than_an_end_by_order() {
         let code_after = |lines: &[&str]| {
-            let told = Told::by_srun();
+            let codes = ReportedCodes::by_srun();
             for line in lines {
-                let heard = told.hear(&format!("srun: error: node1: {line}"), &mut false);
+                let heard = codes.hear(&format!("srun: error: node1: {line}"), &mut false);
                 assert_eq!(heard, None, "it is for the user");
             }
-            code(Some(ExitStatus::from_raw(143 << 8)), &told)
+            code(Some(ExitStatus::from_raw(143 << 8)), &codes)
         };
         let killed = "task 0: Killed";
         let ended = "tasks 2-3: Terminated";
@@ -245,14 +245,14 @@ mod tests {
     #[test]
     fn what_was_told_first_counts_and_only_for_a_job_that_failed() {
         let failed = ExitStatus::from_raw(7 << 8);
-        let told = Told::by_hydra();
-        assert_eq!(code(Some(failed), &told), 7);
-        let believe = |line: &str| told.believe(&told.hear(line, &mut false).expect(line));
+        let codes = ReportedCodes::by_hydra();
+        assert_eq!(code(Some(failed), &codes), 7);
+        let believe = |line: &str| codes.believe(&codes.hear(line, &mut false).expect(line));
         believe("[mpiexec@vm] Exit codes: [vm] 0,1280");
-        assert_eq!(told.hear("[mpiexec@vm] something else", &mut false), None);
+        assert_eq!(codes.hear("[mpiexec@vm] something else", &mut false), None);
         believe("[mpiexec@vm] Exit codes: [vm] 256,0");
-        assert_eq!(code(Some(failed), &told), 5);
-        assert_eq!(code(Some(ExitStatus::from_raw(0)), &told), 0);
-        assert_eq!(code(Some(ExitStatus::from_raw(9)), &Told::nothing()), 137);
+        assert_eq!(code(Some(failed), &codes), 5);
+        assert_eq!(code(Some(ExitStatus::from_raw(0)), &codes), 0);
+        assert_eq!(code(Some(ExitStatus::from_raw(9)), &ReportedCodes::nothing()), 137);
     }
 }

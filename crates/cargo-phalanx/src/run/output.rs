@@ -9,9 +9,10 @@ use std::thread::{self, JoinHandle};
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
+use phalanx_launch::{BannerFilter, EndOfJob};
 
 use super::labels;
-use super::outcome::Told;
+use super::outcome::ReportedCodes;
 
 /// Neighbours differ; black and white are the terminal's own.
 const COLORS: [AnsiColor; 10] = [
@@ -29,23 +30,25 @@ const COLORS: [AnsiColor; 10] = [
 
 /// The two threads that pass output on.
 pub struct Relay {
-    threads: [JoinHandle<()>; 2],
+    threads: [JoinHandle<Option<BannerFilter>>; 2],
     failure: Failure,
 }
 
 /// Why output could not be passed on.
 type Failure = Arc<Mutex<Option<io::Error>>>;
 
-/// Whether whoever reads the output has left (`| head`): then nobody wants to hear how the job ends.
-type ReaderGone = Arc<AtomicBool>;
+/// Whether the output pipe was closed (`| head`): then nothing more is printed, not even how the job ends.
+type PipeClosed = Arc<AtomicBool>;
 
 impl Relay {
+    /// `end`: what is known of the end of the job; what the launcher says of it and is known already is not
+    /// shown. Without it everything is.
     pub fn start(
         stdout: ChildStdout,
         stderr: ChildStderr,
-        labelled: bool,
-        color: ColorChoice,
-        told: &Arc<Told>,
+        (labelled, color): (bool, ColorChoice),
+        codes: &Arc<ReportedCodes>,
+        end: Option<&Arc<EndOfJob>>,
     ) -> Relay {
         let choice = match color {
             ColorChoice::Auto => None,
@@ -55,12 +58,12 @@ impl Relay {
         let colored = |found: anstream::ColorChoice| {
             !matches!(choice.unwrap_or(found), anstream::ColorChoice::Never)
         };
-        let out = Copier::new(labelled, colored(AutoStream::choice(&io::stdout())), told);
-        let err = Copier::new(labelled, colored(AutoStream::choice(&io::stderr())), told);
+        let out = Copier::new(labelled, colored(AutoStream::choice(&io::stdout())), codes);
+        let err = Copier::new(labelled, colored(AutoStream::choice(&io::stderr())), codes);
         let failure = Failure::default();
         let (of_out, of_err) = (Arc::clone(&failure), Arc::clone(&failure));
-        let gone = ReaderGone::default();
-        let (out, err) = (out.until(&gone), err.until(&gone));
+        let gone = PipeClosed::default();
+        let (out, err) = (out.until(&gone).without(end), err.until(&gone).without(end));
         Relay {
             threads: [
                 thread::spawn(move || out.copy(stdout, io::stdout(), &of_out)),
@@ -79,10 +82,13 @@ impl Relay {
     /// write.
     pub fn finish(self, ended: bool) -> Option<io::Error> {
         if ended {
-            for thread in self.threads {
-                // A thread that panicked has said so.
-                let _ = thread.join();
-            }
+            // A thread that panicked has said so.
+            let filters = self.threads.map(|thread| thread.join().ok().flatten());
+            let [out, err] =
+                filters.map(|it| it.map(BannerFilter::unexplained).unwrap_or_default());
+            // The threads have found out whether the pipe is open.
+            let _ = io::stdout().write_all(&out).and_then(|()| io::stdout().flush());
+            let _ = io::stderr().write_all(&err);
         }
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -91,7 +97,7 @@ impl Relay {
 struct Copier {
     labelled: bool,
     colored: bool,
-    told: Arc<Told>,
+    codes: Arc<ReportedCodes>,
     /// The line that is not over yet, as far as it was not passed on.
     line: Vec<u8>,
     /// Whether a part of the current line was passed on.
@@ -102,47 +108,61 @@ struct Copier {
     held: Vec<u8>,
     /// The codes in that.
     statuses: Vec<i32>,
-    reader_gone: ReaderGone,
+    pipe_closed: PipeClosed,
+    banners: Option<BannerFilter>,
 }
 
 /// What Hydra says after the exit codes.
 const LAST_WORDS: &[u8] = b"YOUR APPLICATION TERMINATED";
 
 impl Copier {
-    fn new(labelled: bool, colored: bool, told: &Arc<Told>) -> Copier {
+    fn new(labelled: bool, colored: bool, codes: &Arc<ReportedCodes>) -> Copier {
         Copier {
             labelled,
             colored,
-            told: Arc::clone(told),
+            codes: Arc::clone(codes),
             line: Vec::new(),
             begun: false,
             listing: false,
             held: Vec::new(),
             statuses: Vec::new(),
-            reader_gone: ReaderGone::default(),
+            pipe_closed: PipeClosed::default(),
+            banners: None,
         }
     }
 
-    /// Copies nothing more when the reader has left.
-    fn until(mut self, reader_gone: &ReaderGone) -> Copier {
-        self.reader_gone = Arc::clone(reader_gone);
+    /// Holds back what the launcher says of the end of the job.
+    fn without(mut self, end: Option<&Arc<EndOfJob>>) -> Copier {
+        self.banners = end.map(BannerFilter::new);
         self
     }
 
-    fn copy(mut self, mut from: impl Read, mut to: impl Write, failure: &Failure) {
+    /// Copies nothing more when the output pipe was closed.
+    fn until(mut self, pipe_closed: &PipeClosed) -> Copier {
+        self.pipe_closed = Arc::clone(pipe_closed);
+        self
+    }
+
+    fn copy(
+        mut self,
+        mut from: impl Read,
+        mut to: impl Write,
+        failure: &Failure,
+    ) -> Option<BannerFilter> {
+        let mut banners = self.banners.take();
         let mut piece = vec![0; 1 << 16];
         let mut ready = Vec::new();
-        let mut is_heard = true;
-        let reader_gone = Arc::clone(&self.reader_gone);
+        let mut is_open = true;
+        let pipe_closed = Arc::clone(&self.pipe_closed);
         let mut pass_on = |ready: &mut Vec<u8>| {
-            // The ranks must not wait for a reader who is gone: the rest is read and thrown away.
-            if is_heard
-                && !reader_gone.load(Ordering::Relaxed)
+            // The ranks must not block on a pipe that nobody reads: the rest is read and thrown away.
+            if is_open
+                && !pipe_closed.load(Ordering::Relaxed)
                 && let Err(error) = to.write_all(ready).and_then(|()| to.flush())
             {
-                is_heard = false;
+                is_open = false;
                 if error.kind() == io::ErrorKind::BrokenPipe {
-                    reader_gone.store(true, Ordering::Relaxed);
+                    pipe_closed.store(true, Ordering::Relaxed);
                 }
                 failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
@@ -156,10 +176,18 @@ impl Copier {
                 Err(_) => break,
             };
             self.take(&piece[..read], &mut ready);
+            if let Some(banners) = &mut banners {
+                banners.pass(&std::mem::take(&mut ready), &mut ready);
+            }
             pass_on(&mut ready);
         }
         self.end(&mut ready);
+        if let Some(banners) = &mut banners {
+            banners.pass(&std::mem::take(&mut ready), &mut ready);
+            banners.end(&mut ready);
+        }
         pass_on(&mut ready);
+        banners
     }
 
     /// Nothing more comes.
@@ -170,7 +198,7 @@ impl Copier {
 
     /// What was held back was the launcher's.
     fn believe(&mut self) {
-        self.told.believe(&self.statuses);
+        self.codes.believe(&self.statuses);
         self.statuses.clear();
         self.held.clear();
     }
@@ -187,7 +215,7 @@ impl Copier {
             return;
         }
         // A bar that a program draws again and again has no end of line.
-        let own = self.told.begins(&self.line, !self.begun, self.listing);
+        let own = self.codes.begins(&self.line, !self.begun, self.listing);
         if own > 0 {
             self.begun = true;
             self.release(&[], ready);
@@ -211,10 +239,10 @@ impl Copier {
             return;
         }
         // A program's last line may have no end, and the launcher's words come after it.
-        let (own, theirs) = line.split_at(self.told.begins(&line, !begun, self.listing));
+        let (own, theirs) = line.split_at(self.codes.begins(&line, !begun, self.listing));
         let heard = match theirs {
             [] => None,
-            _ => self.told.hear(&String::from_utf8_lossy(theirs), &mut self.listing),
+            _ => self.codes.hear(&String::from_utf8_lossy(theirs), &mut self.listing),
         };
         if let Some(statuses) = heard {
             if !own.is_empty() {
@@ -250,8 +278,13 @@ impl Copier {
 mod tests {
     use super::*;
 
-    fn copied(labelled: bool, colored: bool, told: &Arc<Told>, pieces: &[&str]) -> String {
-        let mut copier = Copier::new(labelled, colored, told);
+    fn copied(
+        labelled: bool,
+        colored: bool,
+        codes: &Arc<ReportedCodes>,
+        pieces: &[&str],
+    ) -> String {
+        let mut copier = Copier::new(labelled, colored, codes);
         let mut ready = Vec::new();
         for piece in pieces {
             copier.take(piece.as_bytes(), &mut ready);
@@ -262,17 +295,17 @@ mod tests {
 
     #[test]
     fn labels_become_one_form_in_a_colour_for_each_rank() {
-        let told = Told::nothing();
+        let codes = ReportedCodes::nothing();
         let lines = ["[1,0]<stdout>:a\n[1,", "1]<stdout>:b\nplain\n"];
-        assert_eq!(copied(true, false, &told, &lines), "[0] a\n[1] b\nplain\n");
-        let colored = copied(true, true, &told, &lines);
+        assert_eq!(copied(true, false, &codes, &lines), "[0] a\n[1] b\nplain\n");
+        let colored = copied(true, true, &codes, &lines);
         assert!(colored.contains("\u{1b}[36m[0]\u{1b}[0m a\n"), "{colored:?}");
         assert!(colored.contains("\u{1b}[33m[1]\u{1b}[0m b\n"), "{colored:?}");
     }
 
     #[test]
     fn what_has_no_end_of_line_is_passed_on_at_once() {
-        let mut copier = Copier::new(false, false, &Told::by_hydra());
+        let mut copier = Copier::new(false, false, &ReportedCodes::by_hydra());
         let mut ready = Vec::new();
         copier.take(b"name? ", &mut ready);
         assert_eq!(ready, b"name? ");
@@ -287,28 +320,28 @@ mod tests {
 
     #[test]
     fn exit_codes_after_a_line_without_an_end_are_heard_and_leave_no_byte() {
-        let code = |told: &Arc<Told>| {
+        let code = |codes: &Arc<ReportedCodes>| {
             let failed = std::os::unix::process::ExitStatusExt::from_raw(7 << 8);
-            super::super::outcome::code(Some(failed), told)
+            super::super::outcome::code(Some(failed), codes)
         };
         for labelled in [false, true] {
-            let told = Told::by_hydra();
+            let codes = ReportedCodes::by_hydra();
             let pieces = ["progress 10%[mpie", "xec@vm] Exit codes: [vm] 0,768,1280\n"];
-            assert_eq!(copied(labelled, false, &told, &pieces), "progress 10%");
-            assert_eq!(code(&told), 3);
+            assert_eq!(copied(labelled, false, &codes, &pieces), "progress 10%");
+            assert_eq!(code(&codes), 3);
         }
-        let told = Told::by_hydra();
+        let codes = ReportedCodes::by_hydra();
         let pieces = ["a[mpiexec@vm] Exit codes: [vm] 9,9\nYOUR APPLICATION TERMINATED WITH\n"];
-        assert_eq!(copied(false, false, &told, &pieces), "aYOUR APPLICATION TERMINATED WITH\n");
+        assert_eq!(copied(false, false, &codes, &pieces), "aYOUR APPLICATION TERMINATED WITH\n");
     }
 
     #[test]
     fn a_program_may_print_what_the_launcher_says() {
         let text = "[mpiexec@vm] Exit codes: [vm] 0,768\n[x]\nmore\n";
-        let (told, list) = (Told::by_hydra(), "[mpiexec@vm] Exit codes: [vm] 0,1280\n");
-        assert_eq!(copied(false, false, &told, &[text, list]), text);
+        let (codes, list) = (ReportedCodes::by_hydra(), "[mpiexec@vm] Exit codes: [vm] 0,1280\n");
+        assert_eq!(copied(false, false, &codes, &[text, list]), text);
         let failed = std::os::unix::process::ExitStatusExt::from_raw(7 << 8);
-        assert_eq!(super::super::outcome::code(Some(failed), &told), 5, "the launcher's own");
+        assert_eq!(super::super::outcome::code(Some(failed), &codes), 5, "the launcher's own");
     }
 
     #[test]
@@ -323,22 +356,26 @@ mod tests {
             }
         }
         let failure = Failure::default();
-        Copier::new(false, false, &Told::nothing()).copy(&b"a\nb\n"[..], Full, &failure);
-        let told = failure.lock().unwrap().take().map(|error| error.kind());
-        assert_eq!(told, Some(io::ErrorKind::StorageFull));
-        Copier::new(false, false, &Told::nothing()).copy(&b"a\nb\n"[..], Vec::new(), &failure);
+        Copier::new(false, false, &ReportedCodes::nothing()).copy(&b"a\nb\n"[..], Full, &failure);
+        let codes = failure.lock().unwrap().take().map(|error| error.kind());
+        assert_eq!(codes, Some(io::ErrorKind::StorageFull));
+        Copier::new(false, false, &ReportedCodes::nothing()).copy(
+            &b"a\nb\n"[..],
+            Vec::new(),
+            &failure,
+        );
         assert!(failure.lock().unwrap().is_none());
     }
 
     #[test]
     fn the_launchers_exit_codes_are_heard_and_not_shown() {
-        let told = Told::by_hydra();
+        let codes = ReportedCodes::by_hydra();
         let pieces = ["a\n[mpiexec", "@vm] Exit codes: [vm] 0,768\n"];
-        assert_eq!(copied(false, false, &told, &pieces), "a\n");
+        assert_eq!(copied(false, false, &codes, &pieces), "a\n");
         let failed = std::os::unix::process::ExitStatusExt::from_raw(256);
-        assert_eq!(super::super::outcome::code(Some(failed), &told), 3);
+        assert_eq!(super::super::outcome::code(Some(failed), &codes), 3);
         assert_eq!(
-            copied(true, false, &told, &["[0] x\n", "[mpiexec@vm] other\n"]),
+            copied(true, false, &codes, &["[0] x\n", "[mpiexec@vm] other\n"]),
             "[0] x\n[mpiexec@vm] other\n"
         );
     }

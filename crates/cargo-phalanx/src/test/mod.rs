@@ -10,43 +10,44 @@ use std::process::{ChildStdout, Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::project::{Build, Place, cargo};
+use crate::place::Place;
+use crate::project::{Build, cargo};
 use crate::tools::Tools;
 use crate::values::{self, Mpi};
 use crate::{FAILURE, print};
 use summary::Summary;
 
-/// Run the tests, strictly watched, with a summary by number of ranks
+/// Run the tests in strict mode, with a summary by number of ranks
 ///
-/// Without -n all tests run, also those on one process and in documentation; with -n those that are
-/// declared for these numbers of ranks (`#[phalanx::test(ranks = [1, 2, 4])]`).
+/// Without -n all tests run, also those of a single process and in documentation; with -n only those that
+/// are declared for these numbers of ranks (`#[phalanx::test(ranks = [1, 2, 4])]`).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo phalanx test
   cargo phalanx test -n 2,4 gather
   cargo phalanx test --mpi openmpi,mpich --workspace")]
 pub struct Arguments {
-    /// Only tests on so many ranks: 2,4
+    /// Run only the tests on these numbers of ranks: 2,4
     #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', value_parser = values::ranks)]
     ranks: Vec<usize>,
-    /// The MPIs to test with, one after the other
+    /// Families of MPI to test with, one after the other
     #[arg(long, value_enum, value_name = "FAMILY,…", value_delimiter = ',', default_value = "any")]
     mpi: Vec<Mpi>,
-    /// How the ranks are watched
+    /// Mode of the watch in the ranks
     #[arg(long, value_enum, default_value = "strict")]
     watch: Watch,
     #[command(flatten)]
     build: Build,
-    /// All packages of the workspace
+    /// Test all packages of the workspace
     #[arg(long, help_heading = "What to build")]
     workspace: bool,
-    /// Only this test program
+    /// Run only this test program
     #[arg(long, value_name = "NAME", help_heading = "What to build")]
     test: Vec<String>,
-    /// Only the tests in the library
+    /// Run only the tests in the library
     #[arg(long, help_heading = "What to build")]
     lib: bool,
-    /// Only tests with this in their name
+    /// Run only tests whose name contains this
     filter: Option<String>,
     /// Arguments for the test programs, after --
     #[arg(last = true, value_name = "ARGUMENTS")]
@@ -55,10 +56,11 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Watch {
-    /// No standard send relies on buffering; deadlocks are errors; collectives are compared
+    /// Sends do not rely on buffering, deadlocks are errors, collectives are compared
     Strict,
-    /// As programs run
+    /// As in programs: deadlocks are errors
     On,
+    /// Nothing is watched
     Off,
 }
 
@@ -88,7 +90,7 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
                 }
             }
             // The others were asked for, too.
-            Err(error) if arguments.mpi.len() > 1 && !print::is_reader_gone(&error) => {
+            Err(error) if arguments.mpi.len() > 1 && !print::is_pipe_closed(&error) => {
                 all_passed = false;
                 closing.push(format!("{}: FAILED\n{error:#}\n", family.name()));
             }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use super::temporary::{Purpose, Temporary};
 use crate::host;
 
 const CHECKPOINT: &str = ".phxckpt";
-const UNFINISHED: &str = ".unfinished";
-const MARK: &str = ".shared-";
-const LOCK: &str = ".lock";
+const LOCK: &str = ".phalanx-lock";
+/// What a lock file holds, followed by its holder.
+const HOLDER: &str = "phalanx: ";
 
 /// How long a job that is about to end may still hold a folder.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ impl Files {
 
     /// A name for a checkpoint that is being written, which no other job gives to one of its own.
     pub fn unfinished(&self, step: u64) -> String {
-        format!("step-{step:012}{CHECKPOINT}.{}{UNFINISHED}", unique())
+        Temporary::new(Purpose::Step(step)).to_string()
     }
 
     /// The steps of all checkpoints. Files with names that are almost right are somebody else's.
@@ -45,12 +46,12 @@ impl Files {
 
     /// Names of entries, without those that are no text.
     fn names(&self) -> Result<Vec<String>, String> {
-        let told = |error: io::Error| cannot("read", &self.path, &error);
-        let entries = fs::read_dir(&self.path).map_err(told)?;
+        let failed = |error: io::Error| cannot("read", &self.path, &error);
+        let entries = fs::read_dir(&self.path).map_err(failed)?;
         let name = |entry: io::Result<fs::DirEntry>| {
             entry.map(|entry| entry.file_name().into_string().ok()).transpose()
         };
-        entries.filter_map(name).collect::<io::Result<_>>().map_err(told)
+        entries.filter_map(name).collect::<io::Result<_>>().map_err(failed)
     }
 
     /// Makes the folder, so that it is still there when the power fails.
@@ -70,9 +71,10 @@ impl Files {
     pub fn lock(&self) -> Result<Option<File>, String> {
         let path = self.path.join(LOCK);
         let mut options = OpenOptions::new();
-        // A link that somebody has put there leads to a file of others.
-        options.read(true).write(true).create(true).custom_flags(libc::O_NOFOLLOW);
-        let mut file = options.open(&path).map_err(|error| cannot("open", &path, &error))?;
+        // A link that somebody has put there leads to a file of others, and a pipe would never answer.
+        options.read(true).write(true).create(true).truncate(false);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = options.open(&path).map_err(|error| cannot("open", &path, &error))?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
@@ -81,32 +83,37 @@ impl Files {
                     thread::sleep(Duration::from_millis(50));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let mut holder = String::new();
-                    let _ = file.read_to_string(&mut holder);
+                    let holder = holder(&file).ok().flatten().unwrap_or_default();
                     return Err(format!(
                         "{} is in use by {}: one job at a time saves into a folder",
                         self.path.display(),
-                        if holder.is_empty() { "another process" } else { holder.trim_end() }
+                        if holder.is_empty() { "another process" } else { &holder }
                     ));
                 }
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(cannot("lock", &path, &error)),
             }
         }
-        let holder = format!("process {} on {}\n", std::process::id(), host::name());
-        let noted = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+        let earlier = holder(&file).map_err(|error| cannot("read", &path, &error))?;
+        if earlier.is_none() {
+            return Err(format!(
+                "{} was not made by Phalanx and stays as it is: move it away, or save into another folder",
+                path.display()
+            ));
+        }
+        let text = format!("{HOLDER}process {} on {}\n", std::process::id(), host::name());
+        let noted =
+            file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
         noted.map_err(|error| cannot("write to", &path, &error))?;
         Ok(Some(file))
     }
 
-    /// Removes what jobs left behind that were ended while they saved.
+    /// Removes what jobs left behind that were ended while they saved: regular files whose whole name is one that
+    /// only this module makes.
     pub fn sweep(&self) -> Result<(), String> {
-        for name in self.names()? {
-            let is_unfinished = name.starts_with("step-")
-                && name.contains(CHECKPOINT)
-                && name.ends_with(UNFINISHED);
-            let path = self.path.join(&name);
-            if (is_unfinished || name.starts_with(MARK)) && !path.is_dir() {
+        for name in self.names()?.iter().filter(|name| Temporary::parse(name).is_some()) {
+            let path = self.path.join(name);
+            if fs::symlink_metadata(&path).is_ok_and(|it| it.is_file()) {
                 remove(&path)?;
             }
         }
@@ -115,7 +122,7 @@ impl Files {
 
     /// Leaves a file by which other hosts see that it is the same folder. Gives its name.
     pub fn mark(&self) -> Result<String, String> {
-        let mark = format!("{MARK}{}", unique());
+        let mark = Temporary::new(Purpose::Shared).to_string();
         let path = self.path.join(&mark);
         File::create_new(&path).map_err(|error| cannot("make", &path, &error))?;
         Ok(mark)
@@ -140,10 +147,18 @@ impl Files {
     }
 }
 
-/// Text that no other process makes, on no other host, and this one never again.
-fn unique() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}-{}-{:x}", host::name(), std::process::id(), now.as_nanos())
+/// Who holds or held a lock, from the text in its file. Empty if nobody has yet; `None` if it is no file of ours.
+fn holder(file: &File) -> io::Result<Option<String>> {
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    // Longer than any line of ours.
+    let mut bytes = [0; 1024];
+    let length = file.read_at(&mut bytes, 0)?;
+    let text = String::from_utf8_lossy(&bytes[..length]);
+    let is_one_line = text.lines().count() == 1;
+    let ours = text.strip_prefix(HOLDER).filter(|it| is_one_line && it.starts_with("process "));
+    Ok(if text.is_empty() { Some(String::new()) } else { ours.map(|it| it.trim_end().to_owned()) })
 }
 
 /// Who has no lock manager says so in several ways.

@@ -36,12 +36,12 @@ pub struct Folder {
     saves: bool,
     /// Of rank 0, where there are locks.
     _lock: Option<File>,
-    told: Mutex<Told>,
+    findings: Mutex<Findings>,
 }
 
-/// What calls have found out for later ones.
+/// What calls have found out, for later calls.
 #[derive(Default)]
-struct Told {
+struct Findings {
     refused: BTreeSet<u64>,
     removal: Option<String>,
 }
@@ -140,7 +140,14 @@ impl Folder {
     }
 
     fn of(comm: &Comm, files: Files, saves: bool, lock: Option<File>) -> Folder {
-        Folder { comm: comm.clone(), files, keep: 2, saves, _lock: lock, told: Mutex::default() }
+        Folder {
+            comm: comm.clone(),
+            files,
+            keep: 2,
+            saves,
+            _lock: lock,
+            findings: Mutex::default(),
+        }
     }
 
     /// How many checkpoints are kept when a new one is saved: at least 1. Damaged ones do not protect
@@ -155,14 +162,14 @@ impl Folder {
         &self.files.path
     }
 
-    /// Why the last [`save`](Self::save) could not remove an earlier checkpoint, if so. It has saved
-    /// all the same; the next one tries again.
+    /// Why the last [`save`](Self::save) could not remove an earlier checkpoint, if so. The
+    /// checkpoint is saved all the same; the next one tries again.
     pub fn removal_error(&self) -> Option<String> {
-        self.told().removal.clone()
+        self.findings().removal.clone()
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Saves a checkpoint after a step. All ranks write at the same time, into a file that gets its name
@@ -233,9 +240,9 @@ impl Folder {
         };
         let outcome: Result<Option<String>, String> = comm.bcast_object(outcome, 0)?;
         let removal = outcome.map_err(|detail| Error::new(ErrorKind::File, &call, detail))?;
-        let mut told = self.told();
-        told.refused.remove(&step);
-        told.removal = removal;
+        let mut findings = self.findings();
+        findings.refused.remove(&step);
+        findings.removal = removal;
         Ok(())
     }
 
@@ -290,7 +297,7 @@ impl Folder {
                     return Ok(Found::Whole(Checkpoint { comm, path, file, table, refused }));
                 }
                 Err(Trouble::Damaged(reason)) => {
-                    self.told().refused.insert(step);
+                    self.findings().refused.insert(step);
                     refused.push(Refused { path, reason });
                 }
                 Err(Trouble::Changed(reason)) => return Ok(Found::Changed(reason)),
@@ -390,7 +397,7 @@ impl Folder {
             .map_err(|error| cannot("rename", unfinished, &error))?;
         // The name, too, has to be on the disk.
         files::sync(self.path())?;
-        let mut refused = self.told().refused.clone();
+        let mut refused = self.findings().refused.clone();
         refused.remove(&step);
         Ok(self.files.remove_old(step, self.keep, &refused).err())
     }

@@ -1,4 +1,4 @@
-//! Checkpoints: what a program needs to go on where it was, in a file that is whole or is not there.
+//! Checkpoints: what a program needs to continue where it was, in files that are saved atomically.
 //!
 //! A [`Folder`] holds the checkpoints of one program. [`Folder::save`] is collective: all ranks agree on
 //! the step, each writes its own [`Part`] at the same time as the others, and only when every byte is on
@@ -36,6 +36,7 @@ mod folder;
 mod format;
 mod part;
 mod saved;
+mod temporary;
 
 pub use folder::Folder;
 pub use part::Part;

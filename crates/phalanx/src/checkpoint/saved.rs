@@ -13,6 +13,7 @@ use crate::datatype::{Element, as_bytes_mut, try_zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Bincode, decode};
 use crate::record::{CHECKPOINT_READ, Call};
+use crate::words::count;
 
 /// A checkpoint whose every byte was verified.
 ///
@@ -65,10 +66,10 @@ impl Checkpoint {
     pub fn mine(&self) -> Result<SavedPart<'_>> {
         if self.parts() != self.comm.size() {
             let detail = format!(
-                "{} was saved by {} ranks, these are {}: read its parts with `part` and share them out \
+                "{} was saved by {}, these are {}: read its parts with `part` and share them out \
                  anew",
                 self.path.display(),
-                self.parts(),
+                count(self.parts(), "rank"),
                 self.comm.size()
             );
             return Err(Error::new(
@@ -90,7 +91,10 @@ impl Checkpoint {
             Some(sections) => Ok(SavedPart { of: self, rank, sections }),
             None => {
                 let (path, parts) = (self.path.display(), self.parts());
-                let detail = format!("{path} was saved by {parts} ranks: there is no part {rank}");
+                let detail = format!(
+                    "{path} was saved by {}: there is no part {rank}",
+                    count(parts, "rank")
+                );
                 Err(Error::new(ErrorKind::InvalidRank, &self.call(Location::caller()), detail))
             }
         }

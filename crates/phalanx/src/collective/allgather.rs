@@ -3,14 +3,17 @@
 use std::panic::Location;
 
 use super::PerRank;
-use super::layout::{OwnedLayout, one_for_each, total};
+use super::layout::{misfit, one_for_each, total};
+use super::shares::{Aside, Shares};
 use crate::comm::Comm;
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::collective::{self, Form, Input};
+use crate::raw::{View, state};
 use crate::record::{ALLGATHER, ALLGATHERV, Call, IALLGATHER, IALLGATHERV};
-use crate::request::{Request, start_collective};
+use crate::request::{Request, Run, start_collective, start_several};
 
+/// # Allgather of elements
 impl Comm {
     /// Collects as many elements from every rank on every rank, in the order of the ranks. Collective;
     /// every rank gives the same number of elements.
@@ -60,7 +63,15 @@ impl Comm {
     ) -> Result<()> {
         let call = self.call(&ALLGATHER, Location::caller());
         let send = Input::View(view_of(data.elements())?);
-        collective::allgather(&call, Form::Blocking, send, view_of_mut(buffer)?)
+        let needed = data.elements().len().saturating_mul(self.size());
+        if buffer.len() == needed {
+            return collective::allgather(&call, Form::Blocking, send, view_of_mut(buffer)?);
+        }
+        // The others must not wait for a rank that has made a mistake: it takes part all the same.
+        let error = misfit(&call, "receive", needed, Some(buffer.len()));
+        let mut aside: Vec<B::Element> = zeros(needed);
+        collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut aside)?)?;
+        Err(error)
     }
 
     /// [`allgather`](Comm::allgather) in one buffer, in which this rank's part lies in its place.
@@ -82,15 +93,19 @@ impl Comm {
     #[track_caller]
     pub fn allgather_in_place<T: Element>(&self, buffer: &mut [T]) -> Result<()> {
         let call = self.call(&ALLGATHER, Location::caller());
-        collective::allgather(&call, Form::Blocking, Input::InPlace, view_of_mut(buffer)?)
+        let buffer = view_of_mut(buffer)?;
+        let checked = collective::block(&call, "receive", buffer.items);
+        checked.map_err(|error| collective::refused(&call, error))?;
+        collective::allgather(&call, Form::Blocking, Input::InPlace, buffer)
     }
 
     /// Collects any number of elements from every rank on every rank. Collective.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for more than `i32::MAX` items in all.
+    /// What the MPI library reports.
     ///
-    /// MPI: `MPI_Allgather` of the lengths, then `MPI_Allgatherv`; MPI-4.1 section 6.7.
+    /// MPI: `MPI_Allgather` of the lengths, then `MPI_Allgatherv`; `MPI_Alltoallw` for more than 2³¹−1 items in
+    /// all; MPI-4.1 sections 6.7 and 6.8.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -111,14 +126,15 @@ impl Comm {
         call: &Call<'_>,
         mine: &[T],
     ) -> Result<PerRank<T>> {
+        let _permit = state::permit(call)?;
         let mut counts = vec![0; self.size()];
         let length = [mine.len()];
         let send = Input::View(view_of(&length)?);
         collective::allgather(call, Form::Blocking, send, view_of_mut(&mut counts)?)?;
         let mut all = zeros(total(call, &counts)?);
-        let layout = OwnedLayout::of::<T>(call, &counts)?;
-        let (send, recv) = (Input::View(view_of(mine)?), view_of_mut(&mut all)?);
-        collective::allgatherv(call, Form::Blocking, send, recv, layout.borrow())?;
+        let shares = Shares::new(call, &counts, T::ITEMS)?;
+        let (send, recv) = (view_of(mine)?, (view_of_mut(&mut all)?, &shares));
+        self.allgather_shares(call, &mut Run::Now, send, recv, &mut Aside::default())?;
         per_rank(call, all, counts)
     }
 
@@ -146,10 +162,40 @@ impl Comm {
         counts: &[usize],
     ) -> Result<()> {
         let call = self.call(&ALLGATHERV, Location::caller());
-        one_for_each(&call, counts, buffer.len())?;
-        let layout = OwnedLayout::of::<B::Element>(&call, counts)?;
-        let (send, recv) = (Input::View(view_of(data.elements())?), view_of_mut(buffer)?);
-        collective::allgatherv(&call, Form::Blocking, send, recv, layout.borrow())
+        let _permit = state::permit(&call)?;
+        let (send, shares, mut checked) = self
+            .announced(&call, data.elements(), counts)
+            .map_err(|error| collective::refused(&call, error))?;
+        let needed = total(&call, counts)?;
+        if buffer.len() != needed {
+            checked = checked.and(Err(misfit(&call, "receive", needed, Some(buffer.len()))));
+        }
+        let (run, aside) = (&mut Run::Now, &mut Aside::default());
+        if checked.is_ok() {
+            let recv = (view_of_mut(buffer)?, &shares);
+            return self.allgather_shares(&call, run, send, recv, aside);
+        }
+        // The others must not wait for a rank that has made a mistake: it takes part all the same.
+        let mut all: Vec<B::Element> = zeros(needed);
+        let recv = (view_of_mut(&mut all)?, &shares);
+        self.allgather_shares(&call, run, send, recv, aside)?;
+        checked
+    }
+
+    /// What a rank sends of which the counts say how much it is, if it has so much. With more than that it
+    /// can send what is announced, and there is a mistake all the same.
+    fn announced<'a, T: Element>(
+        &self,
+        call: &Call<'_>,
+        mine: &'a [T],
+        counts: &[usize],
+    ) -> Result<(View<'a>, Shares, Result<()>)> {
+        one_for_each(call, counts, total(call, counts)?)?;
+        let announced = counts[self.rank()];
+        let error = || collective::not_as_announced(call, announced, mine.len());
+        let checked = if mine.len() == announced { Ok(()) } else { Err(error()) };
+        let send = mine.get(..announced).ok_or_else(error)?;
+        Ok((view_of(send)?, Shares::new(call, counts, T::ITEMS)?, checked))
     }
 
     /// Starts an [`allgather`](Comm::allgather). Collective.
@@ -208,19 +254,35 @@ impl Comm {
     where
         B: Buffer + Send + 'static,
     {
+        struct Storage<B: Buffer> {
+            data: B,
+            all: Vec<B::Element>,
+            shares: Shares,
+            aside: Aside,
+        }
         let call = self.call(&IALLGATHERV, Location::caller());
-        let elements = total(&call, &counts)?;
-        one_for_each(&call, &counts, elements)?;
-        let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
-        let storage = (data, zeros(elements), layout);
-        let begin = |(data, all, layout): &mut (B, Vec<B::Element>, OwnedLayout),
-                     form: Form<'_>| {
-            let (send, recv) = (Input::View(view_of(data.elements())?), view_of_mut(all)?);
-            collective::allgatherv(&call, form, send, recv, layout.borrow())
+        let _permit = state::permit(&call)?;
+        let (_, shares, checked) = self
+            .announced(&call, data.elements(), &counts)
+            .map_err(|error| collective::refused_later(&call, error))?;
+        let all = zeros(total(&call, &counts)?);
+        let own = counts[self.rank()];
+        let storage = Storage { data, all, shares, aside: Aside::default() };
+        let begin = |s: &mut Storage<B>, run: &mut Run<'_>| {
+            let send = view_of(&s.data.elements()[..own])?;
+            let recv = (view_of_mut(&mut s.all)?, &s.shares);
+            self.allgather_shares(&call, run, send, recv, &mut s.aside)
         };
-        start_collective(self, &call, storage, begin, |(_, all, _), _, call| {
-            per_rank(call, all, counts)
-        })
+        let finish = |s: Storage<B>, call: &Call<'_>| per_rank(call, s.all, counts);
+        let request = start_several(self, &call, storage, begin, finish)?;
+        match checked {
+            Ok(()) => Ok(request),
+            // What is announced is there: the others get it in spite of the mistake.
+            Err(error) => {
+                request.in_background();
+                Err(error)
+            }
+        }
     }
 }
 

@@ -3,15 +3,18 @@
 use std::panic::Location;
 
 use super::allgather::per_rank;
-use super::layout::{OwnedLayout, equal_share, one_for_each, total};
-use super::{Blocks, PerRank};
+use super::layout::{equal_share, misfit, one_for_each, total};
+use super::shares::{Aside, Shares};
+use super::{Blocks, NO_LENGTH, PerRank};
 use crate::comm::Comm;
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::raw::collective::{self, Form, Input};
+use crate::raw::state;
 use crate::record::{ALLTOALL, ALLTOALLV, Call, IALLTOALL, IALLTOALLV};
-use crate::request::{Request, start_collective};
+use crate::request::{Request, Run, start_collective, start_several};
 
+/// # From all to all
 impl Comm {
     /// Gives every rank an equal part of this rank's elements; the result holds a part from every rank,
     /// in the order of the ranks. Collective; the buffer has the same length everywhere.
@@ -65,9 +68,17 @@ impl Comm {
 
     #[inline]
     fn alltoall_at<T: Element>(&self, call: &Call<'_>, data: &[T], buffer: &mut [T]) -> Result<()> {
-        equal_share(call, data.len(), self.size())?;
-        let (send, recv) = (Input::View(view_of(data)?), view_of_mut(buffer)?);
-        collective::alltoall(call, Form::Blocking, send, recv)
+        let share = equal_share(call, data.len(), self.size());
+        share.map_err(|error| collective::refused(call, error))?;
+        let send = Input::View(view_of(data)?);
+        if data.len() == buffer.len() {
+            return collective::alltoall(call, Form::Blocking, send, view_of_mut(buffer)?);
+        }
+        // The others must not wait for a rank that has made a mistake: it takes part all the same.
+        let error = misfit(call, "receive", data.len(), Some(buffer.len()));
+        let mut aside: Vec<T> = zeros(data.len());
+        collective::alltoall(call, Form::Blocking, send, view_of_mut(&mut aside)?)?;
+        Err(error)
     }
 
     /// [`alltoall`](Comm::alltoall) that replaces the elements by those received.
@@ -88,7 +99,8 @@ impl Comm {
     #[track_caller]
     pub fn alltoall_in_place<T: Element>(&self, buffer: &mut [T]) -> Result<()> {
         let call = self.call(&ALLTOALL, Location::caller());
-        equal_share(&call, buffer.len(), self.size())?;
+        let share = equal_share(&call, buffer.len(), self.size());
+        share.map_err(|error| collective::refused(&call, error))?;
         collective::alltoall(&call, Form::Blocking, Input::InPlace, view_of_mut(buffer)?)
     }
 
@@ -96,11 +108,11 @@ impl Comm {
     /// rank. Takes `Vec<Vec<T>>`, [`PerRank`], or `(&[T], &[usize])`. Collective.
     ///
     /// # Errors
-    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if there is not one block for each rank;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a rank that would send or get more than `i32::MAX`
-    /// items in all; the others may wait for it until it ends.
+    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) on every rank if one of them does not give one block
+    /// for each rank.
     ///
-    /// MPI: `MPI_Alltoall` of the lengths, then `MPI_Alltoallv`; MPI-4.1 section 6.8.
+    /// MPI: `MPI_Alltoall` of the lengths, then `MPI_Alltoallv`; MPI-4.1 section 6.8. A block that is longer
+    /// than an equal share of 2³¹−1 items goes as a message of its own.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -121,12 +133,26 @@ impl Comm {
         call: &Call<'_>,
         blocks: &B,
     ) -> Result<PerRank<B::Element>> {
+        let _permit = state::permit(call)?;
         let (data, counts) = (blocks.flat(), blocks.counts());
-        one_for_each(call, &counts, data.len())?;
+        let checked = one_for_each(call, &counts, data.len())
+            .and_then(|()| Shares::new(call, &counts, B::Element::ITEMS));
+        let lengths: Vec<u64> = match &checked {
+            Ok(_) => counts.iter().map(|&count| count as u64).collect(),
+            Err(_) => vec![NO_LENGTH; self.size()],
+        };
         let mut incoming = vec![0; self.size()];
-        self.alltoall_at(call, &counts, &mut incoming)?;
+        self.alltoall_at(call, &lengths, &mut incoming)?;
+        let outgoing = checked?;
+        if let Some(rank) = incoming.iter().position(|&length| length == NO_LENGTH) {
+            let detail = format!("rank {rank} has no block for each rank; its own error says why");
+            return Err(Error::new(ErrorKind::InvalidLength, call, detail));
+        }
+        let incoming: Vec<usize> = incoming.into_iter().map(|length| length as usize).collect();
         let mut received = zeros(total(call, &incoming)?);
-        self.alltoallv_at(call, &data, &counts, &mut received, &incoming)?;
+        let shares = Shares::new(call, &incoming, B::Element::ITEMS)?;
+        let (send, recv) = ((view_of(&data)?, &outgoing), (view_of_mut(&mut received)?, &shares));
+        self.alltoall_shares(call, &mut Run::Now, send, recv, &mut Aside::default())?;
         per_rank(call, received, incoming)
     }
 
@@ -156,24 +182,53 @@ impl Comm {
         incoming: &[usize],
     ) -> Result<()> {
         let call = self.call(&ALLTOALLV, Location::caller());
-        one_for_each(&call, outgoing, data.len())?;
-        one_for_each(&call, incoming, buffer.len())?;
-        self.alltoallv_at(&call, data, outgoing, buffer, incoming)
+        let _permit = state::permit(&call)?;
+        let (outgoing, incoming, mut checked) = self
+            .announced_each::<T>(&call, outgoing, data.len(), incoming)
+            .map_err(|error| collective::refused(&call, error))?;
+        let needed = total(&call, &incoming)?;
+        if buffer.len() != needed {
+            checked = checked.and(Err(misfit(&call, "receive", needed, Some(buffer.len()))));
+        }
+        let shares = Shares::new(&call, &incoming, T::ITEMS)?;
+        let (run, send) = (&mut Run::Now, (view_of(data)?, &outgoing));
+        let aside = &mut Aside::default();
+        if checked.is_ok() {
+            let recv = (view_of_mut(buffer)?, &shares);
+            return self.alltoall_shares(&call, run, send, recv, aside);
+        }
+        // The others must not wait for a rank that has made a mistake: it takes part all the same.
+        let mut all: Vec<T> = zeros(needed);
+        let recv = (view_of_mut(&mut all)?, &shares);
+        self.alltoall_shares(&call, run, send, recv, aside)?;
+        checked
     }
 
-    fn alltoallv_at<T: Element>(
+    /// What counts say that a rank sends and receives, if it has so much: the blocks to send, the counts to
+    /// receive, and whether there is a mistake in spite of which it can take part.
+    fn announced_each<T: Element>(
         &self,
         call: &Call<'_>,
-        data: &[T],
         outgoing: &[usize],
-        buffer: &mut [T],
+        elements: usize,
         incoming: &[usize],
-    ) -> Result<()> {
-        let send_layout = OwnedLayout::of::<T>(call, outgoing)?;
-        let recv_layout = OwnedLayout::of::<T>(call, incoming)?;
-        let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
-        let (outgoing, incoming) = (send_layout.borrow(), recv_layout.borrow());
-        collective::alltoallv(call, Form::Blocking, send, outgoing, recv, incoming)
+    ) -> Result<(Shares, Vec<usize>, Result<()>)> {
+        let mut checked = one_for_each(call, outgoing, elements);
+        let are_there = outgoing.len() == self.size() && total(call, outgoing)? <= elements;
+        if !are_there {
+            checked?;
+            return Err(misfit(call, "send", total(call, outgoing)?, Some(elements)));
+        }
+        one_for_each(call, incoming, total(call, incoming)?)?;
+        let mut incoming = incoming.to_vec();
+        let (to_self, from_self) = (outgoing[self.rank()], incoming[self.rank()]);
+        if to_self != from_self {
+            let detail =
+                format!("this rank sends itself {to_self} elements and expects {from_self}");
+            checked = checked.and(Err(collective::invalid_length(call, detail)));
+            incoming[self.rank()] = to_self;
+        }
+        Ok((Shares::new(call, outgoing, T::ITEMS)?, incoming, checked))
     }
 
     /// Starts an [`alltoall`](Comm::alltoall). Collective.
@@ -196,7 +251,8 @@ impl Comm {
         B: Buffer + Send + 'static,
     {
         let call = self.call(&IALLTOALL, Location::caller());
-        equal_share(&call, data.elements().len(), self.size())?;
+        let share = equal_share(&call, data.elements().len(), self.size());
+        share.map_err(|error| collective::refused_later(&call, error))?;
         let received = zeros(data.elements().len());
         let begin = |(data, received): &mut (B, Vec<B::Element>), form: Form<'_>| {
             collective::alltoall(
@@ -236,26 +292,39 @@ impl Comm {
         struct Storage<T> {
             blocks: PerRank<T>,
             received: Vec<T>,
-            outgoing: OwnedLayout,
-            incoming: OwnedLayout,
+            outgoing: Shares,
+            incoming: Shares,
+            aside: Aside,
         }
         let call = self.call(&IALLTOALLV, Location::caller());
-        one_for_each(&call, blocks.counts(), blocks.flat().len())?;
-        let elements = total(&call, &incoming)?;
-        one_for_each(&call, &incoming, elements)?;
+        let _permit = state::permit(&call)?;
+        let (outgoing, incoming, checked) = self
+            .announced_each::<T>(&call, blocks.counts(), blocks.flat().len(), &incoming)
+            .map_err(|error| collective::refused_later(&call, error))?;
         let storage = Storage {
-            outgoing: OwnedLayout::of::<T>(&call, blocks.counts())?,
-            incoming: OwnedLayout::of::<T>(&call, &incoming)?,
-            received: zeros(elements),
+            outgoing,
+            received: zeros(total(&call, &incoming)?),
+            incoming: Shares::new(&call, &incoming, T::ITEMS)?,
             blocks,
+            aside: Aside::default(),
         };
-        let begin = |s: &mut Storage<T>, form: Form<'_>| {
-            let (send, recv) = (view_of(s.blocks.flat())?, view_of_mut(&mut s.received)?);
-            let (outgoing, incoming) = (s.outgoing.borrow(), s.incoming.borrow());
-            collective::alltoallv(&call, form, send, outgoing, recv, incoming)
+        let begin = |s: &mut Storage<T>, run: &mut Run<'_>| {
+            let send = (view_of(s.blocks.flat())?, &s.outgoing);
+            let recv = (view_of_mut(&mut s.received)?, &s.incoming);
+            self.alltoall_shares(&call, run, send, recv, &mut s.aside)
         };
-        start_collective(self, &call, storage, begin, |s, _, call| {
+        let finish = |mut s: Storage<T>, call: &Call<'_>| {
+            s.incoming.unpack(s.aside.received(), &mut view_of_mut(&mut s.received)?);
             per_rank(call, s.received, incoming)
-        })
+        };
+        let request = start_several(self, &call, storage, begin, finish)?;
+        match checked {
+            Ok(()) => Ok(request),
+            // What is announced is there: the others get theirs in spite of the mistake.
+            Err(error) => {
+                request.in_background();
+                Err(error)
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::comm::Comm;
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::Result;
 use crate::raw::collective::{self, Blocks, Form};
-use crate::raw::{View, ViewMut};
+use crate::raw::{View, ViewMut, state};
 use crate::record::{ALLTOALLW, Call, IALLTOALLW};
 use crate::request::{Request, start_collective};
 
@@ -34,6 +34,7 @@ impl<P: PayloadMut> AnyPayloadMut for P {
     }
 }
 
+/// # From all to all, with another type for each block
 impl Comm {
     /// Gives every rank a block of any type, and takes one of any type from every rank. The blocks are
     /// buffers or strided views, one for each rank; types and lengths agree pairwise. Collective.
@@ -67,6 +68,9 @@ impl Comm {
         receives: &mut [&mut dyn AnyPayloadMut],
     ) -> Result<()> {
         let call = self.call(&ALLTOALLW, Location::caller());
+        let _permit = state::permit(&call)?;
+        let checked = one_each(&call, self.size(), sends.len(), receives.len());
+        checked.map_err(|error| collective::refused(&call, error))?;
         let outgoing = outgoing(&call, sends.iter().map(|block| block.any_view()))?;
         let incoming = incoming(&call, receives.iter_mut().map(|block| block.any_view_mut()))?;
         collective::alltoallw(&call, Form::Blocking, &outgoing, &incoming)
@@ -101,6 +105,9 @@ impl Comm {
             blocks: Option<(Blocks, Blocks)>,
         }
         let call = self.call(&IALLTOALLW, Location::caller());
+        let _permit = state::permit(&call)?;
+        let checked = one_each(&call, self.size(), sends.len(), receives.len());
+        checked.map_err(|error| collective::refused_later(&call, error))?;
         let storage = Storage { sends, receives, blocks: None };
         let begin = |s: &mut Storage<P, Q>, form: Form<'_>| {
             let outgoing = outgoing(&call, s.sends.iter().map(Payload::view))?;
@@ -111,6 +118,17 @@ impl Comm {
         };
         start_collective(self, &call, storage, begin, |s, _, _| Ok(s.receives))
     }
+}
+
+/// A block to send and one to receive for each rank.
+fn one_each(call: &Call<'_>, ranks: usize, sends: usize, receives: usize) -> Result<()> {
+    for (which, blocks) in [("send", sends), ("receive", receives)] {
+        if blocks != ranks {
+            let detail = format!("{blocks} {which} blocks were given for {ranks} ranks");
+            return Err(collective::invalid_length(call, detail));
+        }
+    }
+    Ok(())
 }
 
 fn outgoing<'a>(call: &Call<'_>, views: impl Iterator<Item = Result<View<'a>>>) -> Result<Blocks> {

@@ -8,6 +8,7 @@ use crate::raw::collective::{self, Form};
 use crate::record::{BARRIER, Call, IBARRIER};
 use crate::request::{Request, start_collective};
 
+/// # Barrier
 impl Comm {
     /// Waits until every rank has called it. Collective.
     ///

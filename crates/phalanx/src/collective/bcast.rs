@@ -7,9 +7,11 @@ use crate::comm::Comm;
 use crate::datatype::{BufferMut, Element, view_of_mut, zeros};
 use crate::error::Result;
 use crate::raw::collective::{self, Form};
+use crate::raw::state;
 use crate::record::{BCAST, IBCAST};
 use crate::request::{Request, start_collective};
 
+/// # Broadcast of elements
 impl Comm {
     /// Copies the root's elements to every rank. Collective; the buffer has the same length everywhere.
     ///
@@ -31,7 +33,7 @@ impl Comm {
     #[inline]
     pub fn bcast<B: BufferMut + ?Sized>(&self, buffer: &mut B, root: usize) -> Result<()> {
         let call = self.call(&BCAST, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         collective::bcast(&call, Form::Blocking, view_of_mut(buffer.elements_mut())?, root)
     }
 
@@ -54,7 +56,8 @@ impl Comm {
     #[track_caller]
     pub fn bcast_vec<T: Element>(&self, mut data: Vec<T>, root: usize) -> Result<Vec<T>> {
         let call = self.call(&BCAST, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         let mut length = [data.len() as u64];
         collective::bcast(&call, Form::Blocking, view_of_mut(&mut length)?, root)?;
         if self.rank() != root {
@@ -85,7 +88,7 @@ impl Comm {
         B: BufferMut + Send + 'static,
     {
         let call = self.call(&IBCAST, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        self.check_root(&call, root).map_err(|error| collective::refused_later(&call, error))?;
         let begin = |buffer: &mut B, form: Form<'_>| {
             collective::bcast(&call, form, view_of_mut(buffer.elements_mut())?, root)
         };

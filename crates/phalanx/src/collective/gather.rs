@@ -4,14 +4,17 @@ use std::panic::Location;
 
 use super::PerRank;
 use super::allgather::per_rank;
-use super::layout::{OwnedLayout, one_for_each, total};
+use super::layout::{misfit, one_for_each, total};
+use super::shares::{Aside, Shares};
 use crate::comm::Comm;
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::Result;
 use crate::raw::collective::{self, Form, Input};
+use crate::raw::state;
 use crate::record::{Call, GATHER, GATHERV, IGATHER, IGATHERV};
-use crate::request::{Request, start_collective};
+use crate::request::{Request, Run, start_collective, start_several};
 
+/// # Gather of elements
 impl Comm {
     /// Collects as many elements from every rank at the root, in the order of the ranks. `Some` on the
     /// root alone. Collective; every rank gives the same number of elements.
@@ -93,13 +96,21 @@ impl Comm {
         root: usize,
     ) -> Result<()> {
         let call = self.call(&GATHER, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         let send = if self.rank() == root {
             Input::InPlace
         } else {
             Input::View(view_of(data.elements())?)
         };
         let recv = buffer.map(view_of_mut).transpose()?;
+        let recv = recv.filter(|_| self.rank() == root);
+        // How much the others give is not known here without a buffer that they can share.
+        let checked = match &recv {
+            Some(recv) => collective::block(&call, "receive", recv.items).map(drop),
+            None if self.rank() == root => Err(misfit(&call, "receive", 0, None)),
+            None => Ok(()),
+        };
+        checked.map_err(|error| collective::refused(&call, error))?;
         collective::gather(&call, Form::Blocking, send, recv, root)
     }
 
@@ -110,9 +121,28 @@ impl Comm {
         buffer: Option<&mut [T]>,
         root: usize,
     ) -> Result<()> {
-        self.check_root(call, root)?;
-        let recv = buffer.map(view_of_mut).transpose()?;
-        collective::gather(call, Form::Blocking, Input::View(view_of(data)?), recv, root)
+        self.check_root(call, root).map_err(|error| collective::refused(call, error))?;
+        let send = Input::View(view_of(data)?);
+        let needed = data.len().saturating_mul(self.size());
+        match buffer {
+            _ if self.rank() != root => collective::gather(call, Form::Blocking, send, None, root),
+            Some(buffer) if buffer.len() == needed => {
+                collective::gather(call, Form::Blocking, send, Some(view_of_mut(buffer)?), root)
+            }
+            // The others must not wait for a root that has made a mistake: it takes part all the same.
+            buffer => {
+                let error = misfit(call, "receive", needed, buffer.map(|it| it.len()));
+                let mut aside: Vec<T> = zeros(needed);
+                collective::gather(
+                    call,
+                    Form::Blocking,
+                    send,
+                    Some(view_of_mut(&mut aside)?),
+                    root,
+                )?;
+                Err(error)
+            }
+        }
     }
 
     /// Room for everybody's `len` elements, on the root alone.
@@ -124,10 +154,10 @@ impl Comm {
     /// Collective.
     ///
     /// # Errors
-    /// [`InvalidRoot`](crate::ErrorKind::InvalidRoot); [`Unsupported`](crate::ErrorKind::Unsupported) for more than
-    /// `i32::MAX` items in all.
+    /// [`InvalidRoot`](crate::ErrorKind::InvalidRoot), and what the MPI library reports.
     ///
-    /// MPI: `MPI_Gather` of the lengths, then `MPI_Gatherv`; MPI-4.1 section 6.5.
+    /// MPI: `MPI_Gather` of the lengths, then `MPI_Gatherv`; MPI-4.1 section 6.5. A block that is longer than
+    /// an equal share of 2³¹−1 items goes as a message of its own.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -145,6 +175,7 @@ impl Comm {
         root: usize,
     ) -> Result<Option<PerRank<B::Element>>> {
         let call = self.call(&GATHERV, Location::caller()).root(root);
+        let _permit = state::permit(&call)?;
         let mine = data.elements();
         let mut counts = self.room_at_root(1, root);
         self.gather_at(&call, &[mine.len()], counts.as_deref_mut(), root)?;
@@ -193,19 +224,40 @@ impl Comm {
         room: Option<(&mut [T], &[usize])>,
         root: usize,
     ) -> Result<()> {
-        self.check_root(call, root)?;
-        let layout = match &room {
-            Some((buffer, counts)) if self.rank() == root => {
-                one_for_each(call, counts, buffer.len())?;
-                Some(OwnedLayout::of::<T>(call, counts)?)
+        let _permit = state::permit(call)?;
+        self.check_root(call, root).map_err(|error| collective::refused(call, error))?;
+        let send = view_of(data)?;
+        let (run, aside) = (&mut Run::Now, &mut Aside::default());
+        if self.rank() != root {
+            return self.gather_shares(call, run, send, None, aside, root);
+        }
+        let (buffer, mut counts, mut checked) = match room {
+            Some((buffer, counts)) => {
+                let checked = one_for_each(call, counts, buffer.len());
+                (buffer, counts.to_vec(), checked)
             }
-            _ => None,
+            None => (&mut [][..], Vec::new(), Err(misfit(call, "receive", 0, None))),
         };
-        let recv = match (room, &layout) {
-            (Some((buffer, _)), Some(layout)) => Some((view_of_mut(buffer)?, layout.borrow())),
-            _ => None,
-        };
-        collective::gatherv(call, Form::Blocking, view_of(data)?, recv, root)
+        if counts.len() != self.size() {
+            // How much the others give is not known here.
+            return checked.map_err(|error| collective::refused(call, error));
+        }
+        if counts[root] != data.len() {
+            let error = collective::not_as_announced(call, counts[root], data.len());
+            checked = checked.and(Err(error));
+            counts[root] = data.len();
+        }
+        let shares = Shares::new(call, &counts, T::ITEMS);
+        let shares = shares.map_err(|error| collective::refused(call, error))?;
+        if checked.is_ok() {
+            let recv = Some((view_of_mut(buffer)?, &shares));
+            return self.gather_shares(call, run, send, recv, aside, root);
+        }
+        // The others must not wait for a root that has made a mistake: it takes part all the same.
+        let mut all: Vec<T> = zeros(counts.iter().sum());
+        let recv = Some((view_of_mut(&mut all)?, &shares));
+        self.gather_shares(call, run, send, recv, aside, root)?;
+        checked
     }
 
     /// Starts a [`gather`](Comm::gather). Collective.
@@ -229,7 +281,7 @@ impl Comm {
         B: Buffer + Send + 'static,
     {
         let call = self.call(&IGATHER, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        self.check_root(&call, root).map_err(|error| collective::refused_later(&call, error))?;
         let room = self.room_at_root::<B::Element>(data.elements().len(), root);
         let begin = |(data, room): &mut (B, Option<Vec<B::Element>>), form: Form<'_>| {
             let recv = room.as_deref_mut().map(view_of_mut).transpose()?;
@@ -264,28 +316,56 @@ impl Comm {
     where
         B: Buffer + Send + 'static,
     {
+        struct Storage<B: Buffer> {
+            data: B,
+            room: Option<(Vec<B::Element>, Shares)>,
+            aside: Aside,
+        }
         let call = self.call(&IGATHERV, Location::caller()).root(root);
-        self.check_root(&call, root)?;
-        let room = match counts {
-            Some(counts) if self.rank() == root => {
-                let elements = total(&call, &counts)?;
-                one_for_each(&call, &counts, elements)?;
-                let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
-                Some((zeros::<B::Element>(elements), layout, counts))
+        let _permit = state::permit(&call)?;
+        let refused = |error| collective::refused_later(&call, error);
+        self.check_root(&call, root).map_err(refused)?;
+        let mut counts = counts.filter(|_| self.rank() == root);
+        let mut checked = Ok(());
+        let room = match &mut counts {
+            None if self.rank() == root => return Err(refused(misfit(&call, "receive", 0, None))),
+            None => None,
+            Some(counts) => {
+                let elements = total(&call, counts).map_err(refused)?;
+                one_for_each(&call, counts, elements).map_err(refused)?;
+                let mine = data.elements().len();
+                if counts[root] != mine {
+                    checked = Err(collective::not_as_announced(&call, counts[root], mine));
+                    counts[root] = mine;
+                }
+                let shares = Shares::new(&call, counts, B::Element::ITEMS).map_err(refused)?;
+                let elements = total(&call, counts).map_err(refused)?;
+                Some((zeros::<B::Element>(elements), shares))
             }
-            _ => None,
         };
-        type Room<T> = Option<(Vec<T>, OwnedLayout, Vec<usize>)>;
-        let begin = |(data, room): &mut (B, Room<B::Element>), form: Form<'_>| {
-            let recv = match room {
-                Some((buffer, layout, _)) => Some((view_of_mut(buffer)?, layout.borrow())),
+        let storage = Storage { data, room, aside: Aside::default() };
+        let begin = |s: &mut Storage<B>, run: &mut Run<'_>| {
+            let recv = match &mut s.room {
+                Some((buffer, shares)) => Some((view_of_mut(buffer)?, &*shares)),
                 None => None,
             };
-            collective::gatherv(&call, form, view_of(data.elements())?, recv, root)
+            let send = view_of(s.data.elements())?;
+            self.gather_shares(&call, run, send, recv, &mut s.aside, root)
         };
-        start_collective(self, &call, (data, room), begin, |(_, room), _, call| match room {
+        let request = start_several(self, &call, storage, begin, |mut s, call| match s.room {
             None => Ok(None),
-            Some((data, _, counts)) => per_rank(call, data, counts).map(Some),
-        })
+            Some((mut data, shares)) => {
+                shares.unpack(s.aside.received(), &mut view_of_mut(&mut data)?);
+                per_rank(call, data, counts.unwrap_or_default()).map(Some)
+            }
+        })?;
+        // Where the root has made a mistake, the others must not wait for it: it takes part all the same.
+        match checked {
+            Ok(()) => Ok(request),
+            Err(error) => {
+                request.in_background();
+                Err(error)
+            }
+        }
     }
 }

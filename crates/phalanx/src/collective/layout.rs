@@ -1,38 +1,10 @@
-//! Counts and starts of blocks, as C wants them.
-
-use std::os::raw::c_int;
+//! Counts of blocks, and whether they fit.
 
 use super::NO_LENGTH;
-use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::c_count;
-use crate::raw::collective::Layout;
+use crate::raw::collective::{invalid_length, wrong_items};
 use crate::record::Call;
-
-/// The layout of one block for each rank, in items.
-pub(crate) struct OwnedLayout {
-    counts: Vec<c_int>,
-    starts: Vec<c_int>,
-}
-
-impl OwnedLayout {
-    /// Blocks of `counts` elements, one after another.
-    pub fn of<T: Element>(call: &Call<'_>, counts: &[usize]) -> Result<Self> {
-        let mut layout = OwnedLayout { counts: Vec::new(), starts: Vec::new() };
-        let mut start: usize = 0;
-        for &count in counts {
-            let items = count.saturating_mul(T::ITEMS);
-            layout.counts.push(c_count(call, "number of items of a block", items)?);
-            layout.starts.push(c_count(call, "start of a block", start)?);
-            start = start.saturating_add(items);
-        }
-        Ok(layout)
-    }
-
-    pub fn borrow(&self) -> Layout<'_> {
-        Layout { counts: &self.counts, starts: &self.starts }
-    }
-}
+use crate::words::count;
 
 /// The sum of counts that came from other ranks.
 pub(crate) fn total(call: &Call<'_>, counts: &[usize]) -> Result<usize> {
@@ -55,7 +27,8 @@ pub(super) fn told(call: &Call<'_>, length: u64) -> Result<usize> {
 #[inline]
 pub(super) fn equal_share(call: &Call<'_>, elements: usize, ranks: usize) -> Result<usize> {
     if !elements.is_multiple_of(ranks) {
-        let detail = format!("{elements} elements cannot be shared evenly by {ranks} ranks");
+        let detail =
+            format!("{elements} elements cannot be shared evenly by {}", count(ranks, "rank"));
         return Err(Error::new(ErrorKind::InvalidLength, call, detail));
     }
     Ok(elements / ranks)
@@ -65,7 +38,8 @@ pub(super) fn equal_share(call: &Call<'_>, elements: usize, ranks: usize) -> Res
 pub(super) fn one_for_each(call: &Call<'_>, counts: &[usize], elements: usize) -> Result<()> {
     let ranks = call.comm.map_or(0, |comm| comm.size);
     if counts.len() != ranks {
-        let detail = format!("{} blocks were given for {ranks} ranks", counts.len());
+        let detail =
+            format!("{} were given for {}", count(counts.len(), "block"), count(ranks, "rank"));
         return Err(Error::new(ErrorKind::InvalidLength, call, detail));
     }
     let sum = total(call, counts)?;
@@ -74,4 +48,15 @@ pub(super) fn one_for_each(call: &Call<'_>, counts: &[usize], elements: usize) -
         return Err(Error::new(ErrorKind::InvalidLength, call, detail));
     }
     Ok(())
+}
+
+/// The error of a rank whose buffer is missing, or is not what the call needs: elements needed, and given.
+#[cold]
+pub(crate) fn misfit(call: &Call<'_>, buffer: &str, needed: usize, given: Option<usize>) -> Error {
+    match given {
+        Some(given) => wrong_items(call, buffer, needed, given),
+        None => {
+            invalid_length(call, format!("the root must give a {buffer} buffer, it gave `None`"))
+        }
+    }
 }

@@ -17,11 +17,13 @@ mod reduce;
 mod reduce_scatter;
 mod scan;
 mod scatter;
+mod shares;
 
-pub(crate) use layout::{OwnedLayout, total};
+pub(crate) use layout::{misfit, total};
+pub(crate) use shares::{Aside, Shares};
 
 pub use alltoallw::{AnyPayload, AnyPayloadMut};
 pub use per_rank::{Blocks, PerRank};
 
 /// What a root tells the others instead of a length when it cannot go on.
-const NO_LENGTH: u64 = u64::MAX;
+pub(crate) const NO_LENGTH: u64 = u64::MAX;

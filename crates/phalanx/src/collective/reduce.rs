@@ -2,14 +2,20 @@
 
 use std::panic::Location;
 
+use super::layout::misfit;
 use crate::comm::Comm;
-use crate::datatype::{Buffer, BufferMut, Element};
+use crate::datatype::{Buffer, BufferMut, Element, zeros};
 use crate::error::Result;
 use crate::op::{Prepared, Reduction};
-use crate::raw::collective::{self, Everywhere, Form, Input};
+use crate::raw::collective::{self, Everywhere, Input};
+use crate::raw::op::RawOp;
+use crate::raw::{self, ViewMut, state};
 use crate::record::{ALLREDUCE, Call, IALLREDUCE, IREDUCE, Operation, REDUCE};
-use crate::request::{Request, start_collective};
+use crate::request::{Request, Run, start_several};
 
+/// # Reductions of elements
+///
+/// With [`Sum`](crate::Sum) and the like, or a closure: see [`Reduction`](crate::Reduction).
 impl Comm {
     /// Combines the elements of all ranks, each with those at the same place; the root gets the result.
     /// `Some` on the root alone. Collective; the buffer has the same length everywhere.
@@ -79,13 +85,27 @@ impl Comm {
         op: impl Reduction<T>,
         root: usize,
     ) -> Result<()> {
-        self.check_root(call, root)?;
+        let _permit = state::permit(call)?;
+        self.check_root(call, root).map_err(|error| collective::refused(call, error))?;
         let op = op.prepare(call)?;
+        let needed = send.len();
         let send = Input::View(op.view(call, send)?);
-        let recv = recv.map(|recv| op.view_mut(call, recv)).transpose()?;
-        collective::reduce(call, Form::Blocking, send, recv, op.raw(), root)?;
+        let run = &mut Run::Now;
+        let outcome = match recv {
+            _ if self.rank() != root => reduce(call, run, send, None, op.raw(), root),
+            Some(recv) if recv.len() == needed => {
+                reduce(call, run, send, Some(op.view_mut(call, recv)?), op.raw(), root)
+            }
+            // The others must not wait for a root that has made a mistake: it takes part all the same.
+            recv => {
+                let error = misfit(call, "receive", needed, recv.map(|it| it.len()));
+                let mut aside: Vec<T> = zeros(needed);
+                let recv = Some(op.view_mut(call, &mut aside)?);
+                reduce(call, run, send, recv, op.raw(), root).and(Err(error))
+            }
+        };
         op.complete();
-        Ok(())
+        outcome
     }
 
     /// [`reduce`](Comm::reduce) that leaves the result in the root's buffer; the others' stay as they
@@ -113,15 +133,16 @@ impl Comm {
         root: usize,
     ) -> Result<()> {
         let call = self.call(&REDUCE, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         let op = op.prepare(&call)?;
         let buffer = buffer.elements_mut();
         if self.rank() == root {
             let recv = Some(op.view_mut(&call, buffer)?);
-            collective::reduce(&call, Form::Blocking, Input::InPlace, recv, op.raw(), root)?;
+            reduce(&call, &mut Run::Now, Input::InPlace, recv, op.raw(), root)?;
         } else {
             let send = Input::View(op.view(&call, buffer)?);
-            collective::reduce(&call, Form::Blocking, send, None, op.raw(), root)?;
+            reduce(&call, &mut Run::Now, send, None, op.raw(), root)?;
         }
         op.complete();
         Ok(())
@@ -232,15 +253,25 @@ impl Comm {
         buffer: &mut [T],
         op: impl Reduction<T>,
     ) -> Result<()> {
+        let _permit = state::permit(call)?;
         let op = op.prepare(call)?;
         let send = match data {
             Some(data) => Input::View(op.view(call, data)?),
             None => Input::InPlace,
         };
-        let recv = op.view_mut(call, buffer)?;
-        collective::reduce_everywhere(call, Form::Blocking, which, send, recv, op.raw())?;
+        let needed = data.map_or(buffer.len(), <[T]>::len);
+        let outcome = if buffer.len() == needed {
+            let recv = op.view_mut(call, buffer)?;
+            everywhere(call, &mut Run::Now, which, send, recv, op.raw())
+        } else {
+            // The others must not wait for a rank that has made a mistake: it takes part all the same.
+            let error = misfit(call, "receive", needed, Some(buffer.len()));
+            let mut aside: Vec<T> = zeros(needed);
+            let recv = op.view_mut(call, &mut aside)?;
+            everywhere(call, &mut Run::Now, which, send, recv, op.raw()).and(Err(error))
+        };
         op.complete();
-        Ok(())
+        outcome
     }
 
     /// The non-blocking form of the same.
@@ -256,14 +287,15 @@ impl Comm {
         B: Buffer + Send + 'static,
     {
         let call = self.call(operation, location);
+        let _permit = state::permit(&call)?;
         let op = op.prepare(&call)?;
         let result = data.zeroed();
-        let begin = |(data, result, op): &mut (B, B::Owned, Prepared), form: Form<'_>| {
+        let begin = |(data, result, op): &mut (B, B::Owned, Prepared), run: &mut Run<'_>| {
             let send = Input::View(op.view(&call, data.elements())?);
             let recv = op.view_mut(&call, result.elements_mut())?;
-            collective::reduce_everywhere(&call, form, which, send, recv, op.raw())
+            everywhere(&call, run, which, send, recv, op.raw())
         };
-        start_collective(self, &call, (data, result, op), begin, |(_, result, op), _, _| {
+        start_several(self, &call, (data, result, op), begin, |(_, result, op), _| {
             op.complete();
             Ok(result)
         })
@@ -324,18 +356,69 @@ impl Comm {
         B: Buffer + Send + 'static,
     {
         let call = self.call(&IREDUCE, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| collective::refused_later(&call, error))?;
         let op = op.prepare(&call)?;
         let result = (self.rank() == root).then(|| data.zeroed());
-        let begin = |(data, result, op): &mut (B, Option<B::Owned>, Prepared), form: Form<'_>| {
+        let begin = |(data, result, op): &mut (B, Option<B::Owned>, Prepared),
+                     run: &mut Run<'_>| {
             let send = Input::View(op.view(&call, data.elements())?);
             let recv = result.as_mut().map(BufferMut::elements_mut);
             let recv = recv.map(|recv| op.view_mut(&call, recv)).transpose()?;
-            collective::reduce(&call, form, send, recv, op.raw(), root)
+            reduce(&call, run, send, recv, op.raw(), root)
         };
-        start_collective(self, &call, (data, result, op), begin, |(_, result, op), _, _| {
+        start_several(self, &call, (data, result, op), begin, |(_, result, op), _| {
             op.complete();
             Ok(result)
         })
     }
+}
+
+/// The pieces in which a reduction of so many items is made: where they start, and how many items they have.
+/// Elements are combined one by one, so that each piece is a reduction of its own.
+pub(super) fn pieces(items: usize) -> impl Iterator<Item = (usize, usize)> {
+    let limit = raw::large_limit();
+    // Of no items there is one piece: every rank takes part.
+    (0..items.max(1)).step_by(limit).map(move |start| (start, limit.min(items - start)))
+}
+
+/// A reduction to the root, in as many pieces as it takes.
+#[inline]
+pub(super) fn reduce(
+    call: &Call<'_>,
+    run: &mut Run<'_>,
+    send: Input<'_>,
+    mut recv: Option<ViewMut<'_>>,
+    op: RawOp,
+    root: usize,
+) -> Result<()> {
+    let items = match (&send, &recv) {
+        (Input::View(view), _) => view.items,
+        (Input::InPlace, recv) => recv.as_ref().map_or(0, |it| it.items),
+    };
+    for (start, items) in pieces(items) {
+        let recv = recv.as_mut().map(|recv| recv.piece(start, items));
+        collective::reduce(call, run.form(), send.piece(start, items), recv, op, root)?;
+    }
+    Ok(())
+}
+
+/// A reduction of which every rank gets a result, in as many pieces as it takes.
+#[inline]
+fn everywhere(
+    call: &Call<'_>,
+    run: &mut Run<'_>,
+    which: Everywhere,
+    send: Input<'_>,
+    mut recv: ViewMut<'_>,
+    op: RawOp,
+) -> Result<()> {
+    if recv.items <= raw::large_limit() {
+        return collective::reduce_everywhere(call, run.form(), which, send, recv, op);
+    }
+    for (start, items) in pieces(recv.items) {
+        let (send, recv) = (send.piece(start, items), recv.piece(start, items));
+        collective::reduce_everywhere(call, run.form(), which, send, recv, op)?;
+    }
+    Ok(())
 }

@@ -2,18 +2,21 @@
 
 use std::panic::Location;
 
-use super::layout::{equal_share, one_for_each};
+use super::layout::{equal_share, misfit, one_for_each};
+use super::reduce::reduce;
 use crate::comm::Comm;
 use crate::datatype::{Buffer, Element, zeros};
 use crate::error::Result;
 use crate::op::{Prepared, Reduction};
-use crate::raw::c_count;
-use crate::raw::collective::{self, Form};
+use crate::raw::collective::{self, Input};
+use crate::raw::op::RawOp;
+use crate::raw::{self, View, ViewMut, state};
 use crate::record::{
     Call, IREDUCE_SCATTER, IREDUCE_SCATTER_BLOCK, REDUCE_SCATTER, REDUCE_SCATTER_BLOCK,
 };
-use crate::request::{Request, start_collective};
+use crate::request::{Request, Run, start_several};
 
+/// # Reductions whose result is divided among the ranks
 impl Comm {
     /// Combines the elements of all ranks and gives rank `i` the next `counts[i]` of the result.
     /// Collective; data and counts have the same lengths and values everywhere.
@@ -42,7 +45,8 @@ impl Comm {
     ) -> Result<Vec<B::Element>> {
         let call = self.call(&REDUCE_SCATTER, Location::caller());
         let data = data.elements();
-        one_for_each(&call, counts, data.len())?;
+        let checked = one_for_each(&call, counts, data.len());
+        checked.map_err(|error| collective::refused(&call, error))?;
         let mut mine = zeros(counts[self.rank()]);
         self.reduce_scatter_at(&call, data, &mut mine, counts, op)?;
         Ok(mine)
@@ -73,7 +77,8 @@ impl Comm {
         op: impl Reduction<T>,
     ) -> Result<()> {
         let call = self.call(&REDUCE_SCATTER, Location::caller());
-        one_for_each(&call, counts, data.len())?;
+        let checked = one_for_each(&call, counts, data.len());
+        checked.map_err(|error| collective::refused(&call, error))?;
         self.reduce_scatter_at(&call, data, buffer, counts, op)
     }
 
@@ -85,12 +90,23 @@ impl Comm {
         counts: &[usize],
         op: impl Reduction<T>,
     ) -> Result<()> {
+        let _permit = state::permit(call)?;
         let op = op.prepare(call)?;
-        let counts = counts_in_items::<T>(call, counts, &op)?;
-        let (send, recv) = (op.view(call, data)?, op.view_mut(call, buffer)?);
-        collective::reduce_scatter(call, Form::Blocking, send, recv, &counts, op.raw())?;
+        let needed = counts[self.rank()];
+        let mut counts = Counts::new::<T>(counts, &op);
+        let send = op.view(call, data)?;
+        let outcome = if buffer.len() == needed {
+            let recv = op.view_mut(call, buffer)?;
+            reduce_to_each(call, &mut Run::Now, send, recv, &mut counts, op.raw())
+        } else {
+            // The others must not wait for a rank that has made a mistake: it takes part all the same.
+            let error = misfit(call, "receive", needed, Some(buffer.len()));
+            let mut aside: Vec<T> = zeros(needed);
+            let recv = op.view_mut(call, &mut aside)?;
+            reduce_to_each(call, &mut Run::Now, send, recv, &mut counts, op.raw()).and(Err(error))
+        };
         op.complete();
-        Ok(())
+        outcome
     }
 
     /// Combines the elements of all ranks and gives every rank an equal part of the result.
@@ -117,7 +133,8 @@ impl Comm {
     ) -> Result<Vec<B::Element>> {
         let call = self.call(&REDUCE_SCATTER_BLOCK, Location::caller());
         let data = data.elements();
-        let mut mine = zeros(equal_share(&call, data.len(), self.size())?);
+        let share = equal_share(&call, data.len(), self.size());
+        let mut mine = zeros(share.map_err(|error| collective::refused(&call, error))?);
         self.reduce_scatter_block_at(&call, data, &mut mine, op)?;
         Ok(mine)
     }
@@ -145,7 +162,8 @@ impl Comm {
         op: impl Reduction<T>,
     ) -> Result<()> {
         let call = self.call(&REDUCE_SCATTER_BLOCK, Location::caller());
-        equal_share(&call, data.len(), self.size())?;
+        let share = equal_share(&call, data.len(), self.size());
+        share.map_err(|error| collective::refused(&call, error))?;
         self.reduce_scatter_block_at(&call, data, buffer, op)
     }
 
@@ -156,11 +174,22 @@ impl Comm {
         buffer: &mut [T],
         op: impl Reduction<T>,
     ) -> Result<()> {
+        let _permit = state::permit(call)?;
         let op = op.prepare(call)?;
-        let (send, recv) = (op.view(call, data)?, op.view_mut(call, buffer)?);
-        collective::reduce_scatter_block(call, Form::Blocking, send, recv, op.raw())?;
+        let needed = data.len() / self.size();
+        let send = op.view(call, data)?;
+        let outcome = if buffer.len() == needed {
+            let recv = op.view_mut(call, buffer)?;
+            reduce_to_each_block(call, &mut Run::Now, send, recv, op.raw())
+        } else {
+            // The others must not wait for a rank that has made a mistake: it takes part all the same.
+            let error = misfit(call, "receive", needed, Some(buffer.len()));
+            let mut aside: Vec<T> = zeros(needed);
+            let recv = op.view_mut(call, &mut aside)?;
+            reduce_to_each_block(call, &mut Run::Now, send, recv, op.raw()).and(Err(error))
+        };
         op.complete();
-        Ok(())
+        outcome
     }
 
     /// Starts a [`reduce_scatter`](Comm::reduce_scatter). Collective.
@@ -192,21 +221,23 @@ impl Comm {
         struct Storage<B: Buffer> {
             data: B,
             mine: Vec<B::Element>,
-            counts: Vec<i32>,
+            counts: Counts,
             op: Prepared,
         }
         let call = self.call(&IREDUCE_SCATTER, Location::caller());
-        one_for_each(&call, counts, data.elements().len())?;
+        let _permit = state::permit(&call)?;
+        let checked = one_for_each(&call, counts, data.elements().len());
+        checked.map_err(|error| collective::refused_later(&call, error))?;
         let op = op.prepare(&call)?;
         let mine = zeros(counts[self.rank()]);
-        let counts = counts_in_items::<B::Element>(&call, counts, &op)?;
-        let begin = |s: &mut Storage<B>, form: Form<'_>| {
+        let counts = Counts::new::<B::Element>(counts, &op);
+        let begin = |s: &mut Storage<B>, run: &mut Run<'_>| {
             let send = s.op.view(&call, s.data.elements())?;
             let recv = s.op.view_mut(&call, &mut s.mine)?;
-            collective::reduce_scatter(&call, form, send, recv, &s.counts, s.op.raw())
+            reduce_to_each(&call, run, send, recv, &mut s.counts, s.op.raw())
         };
         let storage = Storage { data, mine, counts, op };
-        start_collective(self, &call, storage, begin, |s, _, _| {
+        start_several(self, &call, storage, begin, |s, _| {
             s.op.complete();
             Ok(s.mine)
         })
@@ -237,27 +268,81 @@ impl Comm {
         B: Buffer + Send + 'static,
     {
         let call = self.call(&IREDUCE_SCATTER_BLOCK, Location::caller());
+        let _permit = state::permit(&call)?;
+        let share = equal_share(&call, data.elements().len(), self.size());
+        let mine = zeros(share.map_err(|error| collective::refused_later(&call, error))?);
         let op = op.prepare(&call)?;
-        let mine = zeros(equal_share(&call, data.elements().len(), self.size())?);
-        let begin = |(data, mine, op): &mut (B, Vec<B::Element>, Prepared), form: Form<'_>| {
+        let begin = |(data, mine, op): &mut (B, Vec<B::Element>, Prepared), run: &mut Run<'_>| {
             let (send, recv) = (op.view(&call, data.elements())?, op.view_mut(&call, mine)?);
-            collective::reduce_scatter_block(&call, form, send, recv, op.raw())
+            reduce_to_each_block(&call, run, send, recv, op.raw())
         };
-        start_collective(self, &call, (data, mine, op), begin, |(_, mine, op), _, _| {
+        start_several(self, &call, (data, mine, op), begin, |(_, mine, op), _| {
             op.complete();
             Ok(mine)
         })
     }
 }
 
-fn counts_in_items<T: Element>(
+/// Items of each rank's part, and the same as C wants them, until the call is complete.
+struct Counts {
+    items: Vec<usize>,
+    c: Vec<i32>,
+}
+
+impl Counts {
+    /// The counts add up to the elements of a buffer, so that their items are no more than memory holds.
+    fn new<T: Element>(counts: &[usize], op: &Prepared) -> Self {
+        let each = op.items_per_element::<T>();
+        Counts { items: counts.iter().map(|&count| count * each).collect(), c: Vec::new() }
+    }
+}
+
+/// A reduction whose result is shared out. What a call cannot count is reduced to each rank in turn.
+fn reduce_to_each(
     call: &Call<'_>,
-    counts: &[usize],
-    op: &Prepared,
-) -> Result<Vec<i32>> {
-    let items = op.items_per_element::<T>();
-    counts
-        .iter()
-        .map(|&count| c_count(call, "number of items of a part", count.saturating_mul(items)))
-        .collect()
+    run: &mut Run<'_>,
+    send: View<'_>,
+    recv: ViewMut<'_>,
+    counts: &mut Counts,
+    op: RawOp,
+) -> Result<()> {
+    if send.items <= raw::large_limit() {
+        counts.c = counts.items.iter().map(|&items| items as i32).collect();
+        return collective::reduce_scatter(call, run.form(), send, recv, &counts.c, op);
+    }
+    in_turn(call, run, send, recv, counts.items.iter().copied(), op)
+}
+
+/// The same with equal parts.
+fn reduce_to_each_block(
+    call: &Call<'_>,
+    run: &mut Run<'_>,
+    send: View<'_>,
+    recv: ViewMut<'_>,
+    op: RawOp,
+) -> Result<()> {
+    if send.items <= raw::large_limit() {
+        return collective::reduce_scatter_block(call, run.form(), send, recv, op);
+    }
+    let ranks = call.comm.map_or(1, |comm| comm.size);
+    in_turn(call, run, send, recv, std::iter::repeat_n(send.items / ranks, ranks), op)
+}
+
+fn in_turn(
+    call: &Call<'_>,
+    run: &mut Run<'_>,
+    send: View<'_>,
+    mut recv: ViewMut<'_>,
+    parts: impl Iterator<Item = usize>,
+    op: RawOp,
+) -> Result<()> {
+    let rank = call.comm.map_or(0, |comm| comm.rank);
+    let mut start = 0;
+    for (root, items) in parts.enumerate() {
+        let recv = (rank == root).then(|| recv.piece(0, usize::MAX));
+        let part = Input::View(send.piece(start, items));
+        reduce(&call.root(root), run, part, recv, op, root)?;
+        start += items;
+    }
+    Ok(())
 }

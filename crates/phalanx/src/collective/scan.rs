@@ -10,6 +10,7 @@ use crate::raw::collective::Everywhere;
 use crate::record::{EXSCAN, IEXSCAN, ISCAN, SCAN};
 use crate::request::Request;
 
+/// # Prefix reductions of elements
 impl Comm {
     /// Combines the elements of the ranks from 0 to this one. Collective; the buffer has the same
     /// length everywhere.

@@ -2,15 +2,18 @@
 
 use std::panic::Location;
 
-use super::layout::{OwnedLayout, equal_share, one_for_each, told};
+use super::layout::{equal_share, misfit, one_for_each, told, total};
+use super::shares::{Aside, Shares};
 use super::{Blocks, NO_LENGTH, PerRank};
 use crate::comm::Comm;
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::collective::{self, Form};
+use crate::raw::state;
 use crate::record::{Call, ISCATTER, ISCATTERV, SCATTER, SCATTERV};
-use crate::request::{Request, start_collective};
+use crate::request::{Request, Run, start_collective, start_several};
 
+/// # Scatter of elements
 impl Comm {
     /// Gives every rank an equal part of the root's elements, in the order of the ranks. `data` is
     /// `Some` on the root alone. Collective.
@@ -36,7 +39,8 @@ impl Comm {
         root: usize,
     ) -> Result<Vec<B::Element>> {
         let call = self.call(&SCATTER, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         let data = data.map(Buffer::elements);
         let share = self.tell_share(&call, data.map(<[_]>::len), root)?;
         let mut mine = zeros(share);
@@ -83,7 +87,15 @@ impl Comm {
         root: usize,
     ) -> Result<()> {
         let call = self.call(&SCATTER, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let needed = buffer.len().saturating_mul(self.size());
+        let checked = match data {
+            _ if root >= self.size() => self.check_root(&call, root),
+            _ if self.rank() != root => Ok(()),
+            Some(data) if data.len() == needed => Ok(()),
+            Some(data) => Err(misfit(&call, "send", needed, Some(data.len()))),
+            None => Err(nothing_to_scatter(&call)),
+        };
+        checked.map_err(|error| collective::refused(&call, error))?;
         self.scatter_at(&call, data, buffer, root)
     }
 
@@ -105,7 +117,8 @@ impl Comm {
     /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank [`InvalidLength`](ErrorKind::InvalidLength)
     /// if there is not one block for each rank.
     ///
-    /// MPI: `MPI_Scatter` of the lengths, then `MPI_Scatterv`; MPI-4.1 section 6.6.
+    /// MPI: `MPI_Scatter` of the lengths, then `MPI_Scatterv`; MPI-4.1 section 6.6. A block that is longer than
+    /// an equal share of 2³¹−1 items goes as a message of its own.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -123,12 +136,13 @@ impl Comm {
         root: usize,
     ) -> Result<Vec<B::Element>> {
         let call = self.call(&SCATTERV, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         let blocks = blocks.filter(|_| self.rank() == root);
         let given = blocks.map(|blocks| (blocks.flat(), blocks.counts()));
         let checked = match &given {
             Some((flat, counts)) => one_for_each(&call, counts, flat.len())
-                .and_then(|()| OwnedLayout::of::<B::Element>(&call, counts).map(Some)),
+                .and_then(|()| Shares::new(&call, counts, B::Element::ITEMS).map(Some)),
             None if self.rank() == root => Err(nothing_to_scatter(&call)),
             None => Ok(None),
         };
@@ -139,13 +153,14 @@ impl Comm {
         };
         let mut length = [0];
         self.scatter_at(&call, lengths.as_deref(), &mut length, root)?;
-        let layout = checked?;
+        let shares = checked?;
         let mut mine: Vec<B::Element> = zeros(told(&call, length[0])?);
-        let send = match (&given, &layout) {
-            (Some((flat, _)), Some(layout)) => Some((view_of(flat)?, layout.borrow())),
+        let send = match (&given, &shares) {
+            (Some((flat, _)), Some(shares)) => Some((view_of(flat)?, shares)),
             _ => None,
         };
-        collective::scatterv(&call, Form::Blocking, send, view_of_mut(&mut mine)?, root)?;
+        let (run, aside) = (&mut Run::Now, &mut Aside::default());
+        self.scatter_shares(&call, run, send, view_of_mut(&mut mine)?, aside, root)?;
         Ok(mine)
     }
 
@@ -176,20 +191,29 @@ impl Comm {
         root: usize,
     ) -> Result<()> {
         let call = self.call(&SCATTERV, Location::caller()).root(root);
-        self.check_root(&call, root)?;
-        let data = data.filter(|_| self.rank() == root);
-        let layout = match data {
-            Some((elements, counts)) => {
-                one_for_each(&call, counts, elements.len())?;
-                Some(OwnedLayout::of::<T>(&call, counts)?)
-            }
-            None => None,
+        let refused = |error| collective::refused(&call, error);
+        self.check_root(&call, root).map_err(refused)?;
+        let (run, aside) = (&mut Run::Now, &mut Aside::default());
+        if self.rank() != root {
+            return self.scatter_shares(&call, run, None, view_of_mut(buffer)?, aside, root);
+        }
+        let Some((elements, counts)) = data else {
+            return Err(refused(nothing_to_scatter(&call)));
         };
-        let send = match (data, &layout) {
-            (Some((elements, _)), Some(layout)) => Some((view_of(elements)?, layout.borrow())),
-            _ => None,
-        };
-        collective::scatterv(&call, Form::Blocking, send, view_of_mut(buffer)?, root)
+        let (shares, mut checked) = announced(&call, elements, counts).map_err(refused)?;
+        let (own, send) = (counts[root], view_of(elements)?);
+        if own != buffer.len() {
+            checked = checked.and(Err(misfit(&call, "receive", own, Some(buffer.len()))));
+        }
+        if checked.is_ok() {
+            let recv = view_of_mut(buffer)?;
+            return self.scatter_shares(&call, run, Some((send, &shares)), recv, aside, root);
+        }
+        // What is announced is there: the others get theirs in spite of the mistake.
+        let mut mine: Vec<T> = zeros(own);
+        let recv = view_of_mut(&mut mine)?;
+        self.scatter_shares(&call, run, Some((send, &shares)), recv, aside, root)?;
+        checked
     }
 
     /// Starts a [`scatter`](Comm::scatter) of parts of `share` elements. `data` is `Some` on the root
@@ -216,7 +240,15 @@ impl Comm {
         root: usize,
     ) -> Result<Request<Vec<T>>> {
         let call = self.call(&ISCATTER, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let needed = share.saturating_mul(self.size());
+        let checked = match &data {
+            _ if root >= self.size() => self.check_root(&call, root),
+            _ if self.rank() != root => Ok(()),
+            Some(data) if data.len() == needed => Ok(()),
+            Some(data) => Err(misfit(&call, "send", needed, Some(data.len()))),
+            None => Err(nothing_to_scatter(&call)),
+        };
+        checked.map_err(|error| collective::refused_later(&call, error))?;
         let begin = |(data, mine): &mut (Option<Vec<T>>, Vec<T>), form: Form<'_>| {
             let send = data.as_deref().map(view_of).transpose()?;
             collective::scatter(&call, form, send, view_of_mut(mine)?, root)
@@ -250,30 +282,72 @@ impl Comm {
         length: usize,
         root: usize,
     ) -> Result<Request<Vec<T>>> {
+        struct Storage<T> {
+            given: Option<(PerRank<T>, Shares)>,
+            mine: Vec<T>,
+            aside: Aside,
+        }
         let call = self.call(&ISCATTERV, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        let refused = |error| collective::refused_later(&call, error);
+        self.check_root(&call, root).map_err(refused)?;
+        let mut checked = Ok(());
+        let mut room = length;
         let given = match blocks.filter(|_| self.rank() == root) {
             Some(blocks) => {
-                one_for_each(&call, blocks.counts(), blocks.flat().len())?;
-                let layout = OwnedLayout::of::<T>(&call, blocks.counts())?;
-                Some((blocks, layout))
+                let counts = blocks.counts();
+                let (shares, _) = announced(&call, blocks.flat(), counts).map_err(refused)?;
+                room = counts[root];
+                if room != length {
+                    checked = Err(misfit(&call, "receive", room, Some(length)));
+                }
+                Some((blocks, shares))
             }
+            None if self.rank() == root => return Err(refused(nothing_to_scatter(&call))),
             None => None,
         };
-        type Storage<T> = (Option<(PerRank<T>, OwnedLayout)>, Vec<T>);
-        let begin = |(given, mine): &mut Storage<T>, form: Form<'_>| {
-            let send = match given {
-                Some((blocks, layout)) => Some((view_of(blocks.flat())?, layout.borrow())),
+        let storage = Storage { given, mine: zeros(room), aside: Aside::default() };
+        let begin = |s: &mut Storage<T>, run: &mut Run<'_>| {
+            let send = match &s.given {
+                Some((blocks, shares)) => Some((view_of(blocks.flat())?, shares)),
                 None => None,
             };
-            collective::scatterv(&call, form, send, view_of_mut(mine)?, root)
+            let recv = view_of_mut(&mut s.mine)?;
+            self.scatter_shares(&call, run, send, recv, &mut s.aside, root)
         };
-        let storage = (given, zeros(length));
-        start_collective(self, &call, storage, begin, |(_, mine), _, _| Ok(mine))
+        let request = start_several(self, &call, storage, begin, |s, _| Ok(s.mine))?;
+        match checked {
+            Ok(()) => Ok(request),
+            // What is announced is there: the others get theirs in spite of the mistake.
+            Err(error) => {
+                request.in_background();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The blocks that counts announce, if the elements are there. Where there are more elements the blocks can
+/// be sent, and there is a mistake all the same.
+fn announced<T: Element>(
+    call: &Call<'_>,
+    elements: &[T],
+    counts: &[usize],
+) -> Result<(Shares, Result<()>)> {
+    let checked = one_for_each(call, counts, elements.len());
+    let ranks = call.comm.map_or(0, |comm| comm.size);
+    let are_there = counts.len() == ranks && total(call, counts)? <= elements.len();
+    match checked {
+        Err(error) if !are_there => Err(error),
+        checked => Ok((Shares::new(call, counts, T::ITEMS)?, checked)),
     }
 }
 
 #[cold]
 fn nothing_to_scatter(call: &Call<'_>) -> Error {
-    Error::new(ErrorKind::InvalidLength, call, "the root must give what is scattered")
+    Error::new(
+        ErrorKind::InvalidLength,
+        call,
+        "the root must give what is scattered, it gave `None`",
+    )
 }

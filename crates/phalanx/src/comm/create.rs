@@ -9,6 +9,7 @@ use crate::record::{
     COMM_CREATE, COMM_CREATE_GROUP, COMM_DUP, COMM_SPLIT, COMM_SPLIT_NODE, Operation,
 };
 
+/// # New communicators
 impl Comm {
     /// The same ranks in a new context: messages of one never meet those of the other.
     ///
@@ -29,9 +30,12 @@ impl Comm {
     #[track_caller]
     pub fn dup(&self) -> Result<Comm> {
         let location = Location::caller();
-        let made = raw::comm::dup(&self.call(&COMM_DUP, location), self.handle())?;
+        let call = self.call(&COMM_DUP, location);
+        let _permit = raw::permit(&call)?;
+        let made = raw::comm::dup(&call, self.handle())?;
+        let birth = self.gave_birth(&call, true)?;
         let name = format!("{} (dup)", self.name());
-        Comm::adopt(&COMM_DUP, made, name, location)
+        Comm::adopt_child(&COMM_DUP, made, name, location, birth)
     }
 
     /// One new communicator for each color. Ranks are ordered by `key`, then by their old rank.
@@ -55,6 +59,7 @@ impl Comm {
     pub fn split(&self, color: Option<u32>, key: i32) -> Result<Option<Comm>> {
         let location = Location::caller();
         let call = self.call(&COMM_SPLIT, location);
+        let _permit = raw::permit(&call)?;
         let made = raw::comm::split(&call, self.handle(), color, key)?;
         self.member_of(&COMM_SPLIT, made, "split", location)
     }
@@ -77,9 +82,11 @@ impl Comm {
     pub fn split_by_node(&self) -> Result<Comm> {
         let location = Location::caller();
         let call = self.call(&COMM_SPLIT_NODE, location);
+        let _permit = raw::permit(&call)?;
         let made = raw::comm::split_by_node(&call, self.handle(), 0)?;
+        let birth = self.gave_birth(&call, true)?;
         let name = format!("{} (node)", self.name());
-        Comm::adopt(&COMM_SPLIT_NODE, made, name, location)
+        Comm::adopt_child(&COMM_SPLIT_NODE, made, name, location, birth)
     }
 
     /// A communicator of the ranks of a group, in the order of the group. `None` elsewhere.
@@ -104,6 +111,7 @@ impl Comm {
     pub fn create(&self, group: &Group) -> Result<Option<Comm>> {
         let location = Location::caller();
         let call = self.call(&COMM_CREATE, location);
+        let _permit = raw::permit(&call)?;
         let made = raw::comm::create(&call, self.handle(), group.raw().0)?;
         self.member_of(&COMM_CREATE, made, "group", location)
     }
@@ -131,9 +139,13 @@ impl Comm {
     pub fn create_group(&self, group: &Group, tag: i32) -> Result<Comm> {
         let location = Location::caller();
         let call = self.call(&COMM_CREATE_GROUP, location);
+        let _permit = raw::permit(&call)?;
         super::check_tag(&call, tag)?;
         if group.rank()?.is_none() {
-            let detail = format!("rank {} is not a member of the group", self.rank());
+            let detail = format!(
+                "rank {} is not a member of the group: members alone call create_group, all ranks call create",
+                self.rank()
+            );
             return Err(Error::new(ErrorKind::InvalidRank, &call, detail));
         }
         let made = raw::comm::create_group(&call, self.handle(), group.raw().0, tag)?;
@@ -148,9 +160,12 @@ impl Comm {
         how: &str,
         location: &'static Location<'static>,
     ) -> Result<Option<Comm>> {
-        if raw::comm::is_null(made) {
+        let is_member = !raw::comm::is_null(made);
+        let birth = self.gave_birth(&self.call(operation, location), is_member)?;
+        if !is_member {
             return Ok(None);
         }
-        Comm::adopt(operation, made, format!("{} ({how})", self.name()), location).map(Some)
+        let name = format!("{} ({how})", self.name());
+        Comm::adopt_child(operation, made, name, location, birth).map(Some)
     }
 }

@@ -49,6 +49,7 @@ impl From<raw::comm::Comparison> for Comparison {
     }
 }
 
+/// # Groups
 impl Comm {
     /// The group of this communicator.
     ///

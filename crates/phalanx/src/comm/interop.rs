@@ -1,5 +1,8 @@
 //! Guests: communicators of rsmpi and of C libraries, in both directions.
 
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::panic::Location;
 
 use mpi::raw::AsRaw;
@@ -10,8 +13,9 @@ use phalanx_sys as ffi;
 use super::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw;
-use crate::record::{COMM_ATTACH, COMM_DUP, Call};
+use crate::record::{COMM_ATTACH, COMM_DUP, COMM_FREE, Call};
 
+/// # Other libraries that use MPI
 impl Comm {
     /// A communicator with the ranks of an rsmpi communicator. Collective over it.
     ///
@@ -62,6 +66,7 @@ impl Comm {
     pub unsafe fn from_raw(guest: ffi::MPI_Comm) -> Result<Comm> {
         let location = Location::caller();
         let call = Call::local(&COMM_ATTACH, location);
+        let _permit = raw::permit(&call)?;
         if raw::comm::is_null(guest) {
             return Err(Error::new(ErrorKind::InvalidRank, &call, "the handle is null"));
         }
@@ -84,7 +89,7 @@ impl Comm {
         self.handle()
     }
 
-    /// A duplicate as an rsmpi communicator, which owns and frees it. Collective.
+    /// A duplicate as an rsmpi communicator. Collective.
     ///
     /// rsmpi does not look at return codes, so that on this duplicate an error ends the program, as
     /// it does everywhere in rsmpi.
@@ -103,13 +108,49 @@ impl Comm {
     /// # });
     /// ```
     #[track_caller]
-    pub fn to_rsmpi(&self) -> Result<SimpleCommunicator> {
-        let call = self.call(&COMM_DUP, Location::caller());
+    pub fn to_rsmpi(&self) -> Result<RsmpiComm> {
+        let location = Location::caller();
+        let call = self.call(&COMM_DUP, location);
+        let _permit = raw::permit(&call)?;
         let made = raw::comm::dup(&call, self.handle())?;
         raw::comm::errors_are_fatal(&call, made)?;
         // SAFETY: the handle is new, and rsmpi becomes its only owner.
         let guest = unsafe { SimpleCommunicator::from_raw(made) };
         debug_assert_eq!(guest.size() as usize, self.size());
-        Ok(guest)
+        Ok(RsmpiComm { guest: ManuallyDrop::new(guest), location })
+    }
+}
+
+/// A communicator of rsmpi that may outlive MPI; see [`Comm::to_rsmpi`].
+///
+/// It is used as the `SimpleCommunicator` to which it dereferences. Dropping it frees the communicator, which is
+/// collective; after MPI was finalized, or on a thread that may not call MPI, nothing is freed: rsmpi
+/// itself would call the library all the same, and that ends the program.
+pub struct RsmpiComm {
+    guest: ManuallyDrop<SimpleCommunicator>,
+    location: &'static Location<'static>,
+}
+
+impl Deref for RsmpiComm {
+    type Target = SimpleCommunicator;
+
+    fn deref(&self) -> &SimpleCommunicator {
+        &self.guest
+    }
+}
+
+impl Drop for RsmpiComm {
+    fn drop(&mut self) {
+        // Held until it is freed: MPI is not finalized meanwhile.
+        if let Ok(_permit) = raw::permit(&Call::local(&COMM_FREE, self.location)) {
+            // SAFETY: it is dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.guest) };
+        }
+    }
+}
+
+impl fmt::Debug for RsmpiComm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RsmpiComm(made at {})", self.location)
     }
 }

@@ -1,11 +1,14 @@
 //! Buffers of elements: what typed operations take and return.
 
+use std::ptr::NonNull;
+
 use super::{Element, SingleElement, Strided, StridedMut};
 use crate::error::Result;
 use crate::raw::{View, ViewMut, datatype};
 use crate::record::name_of;
 
-/// What a typed send takes: an element, a slice, a `Vec`, a boxed slice, a [`Strided`] view.
+/// What a typed send takes: an element, a slice, a `Vec`, a boxed slice, a [`Strided`] view; with the feature
+/// `ndarray` also an array whose elements lie in memory one after another.
 ///
 /// # Safety
 /// `view` describes memory of `self` that holds initialised elements.
@@ -76,10 +79,17 @@ pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>>
     })
 }
 
+/// Does not compile if an element has padding, whose bytes must not be read.
+#[inline(always)]
+pub(crate) const fn no_padding<T: Element>() {
+    const { assert!(T::ITEMS > 0 || size_of::<T>() == 0) }
+}
+
 /// A slice as bytes, which is how point-to-point messages travel: MPICH 5 ends the process when a
 /// message is no whole number of the receiver's datatype.
 #[inline(always)]
-fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
+pub(super) fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
+    no_padding::<T>();
     // SAFETY: elements have no padding, so all of their bytes may be read.
     unsafe {
         let (pointer, bytes) = (elements.as_ptr().cast(), size_of_val(elements));
@@ -89,7 +99,7 @@ fn bytes_of<T: Element>(elements: &[T]) -> View<'_> {
 
 /// The same to be written.
 #[inline(always)]
-fn bytes_of_mut<T: Element>(elements: &mut [T]) -> ViewMut<'_> {
+pub(super) fn bytes_of_mut<T: Element>(elements: &mut [T]) -> ViewMut<'_> {
     let bytes = size_of_val(elements);
     // SAFETY: every bit pattern of an element is valid.
     unsafe {
@@ -100,6 +110,7 @@ fn bytes_of_mut<T: Element>(elements: &mut [T]) -> ViewMut<'_> {
 
 /// A slice as plain bytes, for files.
 pub(crate) fn as_bytes<T: Element>(elements: &[T]) -> &[u8] {
+    no_padding::<T>();
     // SAFETY: elements have no padding, so all of their bytes may be read.
     unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
 }
@@ -127,8 +138,13 @@ pub(crate) fn zeros<T: Element>(len: usize) -> Vec<T> {
 
 /// [`zeros`], or `None` if there is no memory for them.
 pub(crate) fn try_zeros<T: Element>(len: usize) -> Option<Vec<T>> {
-    if len == 0 || size_of::<T>() == 0 {
-        return Some(vec![zero(); len]);
+    if size_of::<T>() == 0 {
+        // SAFETY: elements of no size need no memory, and there is a value of them.
+        let elements = unsafe { Vec::from_raw_parts(NonNull::dangling().as_ptr(), len, len) };
+        return Some(elements);
+    }
+    if len == 0 {
+        return Some(Vec::new());
     }
     let layout = std::alloc::Layout::array::<T>(len).ok()?;
     // SAFETY: the layout has a size; zero bytes are valid elements; the vector takes over an

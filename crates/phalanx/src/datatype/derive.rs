@@ -2,10 +2,8 @@
 #![doc(hidden)]
 
 use std::panic::Location;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
-use super::{Datatype, Element};
+use super::{Datatype, Element, registry};
 use crate::error::Result;
 use crate::raw::datatype;
 
@@ -24,31 +22,34 @@ impl Field {
     pub const fn new<T: Element>(offset: usize) -> Self {
         Field { offset, datatype: T::datatype, items: T::ITEMS }
     }
+
+    /// So many bytes that are no field of their own, at the start of a struct.
+    #[cfg(feature = "bytemuck")]
+    pub(super) const fn bytes(items: usize) -> Self {
+        Field { offset: 0, datatype: u8::datatype, items }
+    }
 }
 
-/// The datatype of one struct, built at its first use.
-pub struct Cell(Mutex<Option<Datatype>>);
+/// `Element::ITEMS` of a struct.
+pub const fn items<T>() -> usize {
+    if size_of::<T>() == 0 { 0 } else { 1 }
+}
 
-impl Cell {
-    /// Nothing built yet.
-    #[allow(clippy::new_without_default)]
-    pub const fn new() -> Self {
-        Cell(Mutex::new(None))
+/// The datatype of the struct `T`, whose fields are given.
+///
+/// # Errors
+/// If MPI is not running or this thread may not call it.
+#[track_caller]
+pub fn datatype_of<T: Element>(fields: &[Field]) -> Handle {
+    let location = Location::caller();
+    if size_of::<T>() == 0 {
+        return Ok(datatype::uint8());
     }
-
-    /// The datatype of `T`, whose fields are given.
-    #[track_caller]
-    pub fn get_or_build<T>(&self, fields: &[Field]) -> Handle {
-        let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(datatype) = *built {
-            return Ok(datatype);
-        }
+    registry::own::<T>(|| {
+        let fields = fields.iter().filter(|field| field.items > 0);
         let fields = fields
-            .iter()
             .map(|field| Ok((field.offset, (field.datatype)()?, field.items)))
             .collect::<Result<Vec<_>>>()?;
-        let datatype = datatype::structure(&fields, size_of::<T>(), Location::caller())?;
-        *built = Some(datatype);
-        Ok(datatype)
-    }
+        datatype::structure(&fields, size_of::<T>(), location)
+    })
 }

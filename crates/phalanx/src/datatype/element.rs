@@ -1,23 +1,31 @@
-//! Types whose values are their bytes.
+//! Types that MPI may read and write directly in memory.
 
-use std::any::TypeId;
-use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::{Mutex, PoisonError};
 
+use super::registry;
 use crate::error::Result;
 use crate::raw::datatype::{self, Datatype};
 
-/// A type that travels as it lies in memory: every bit pattern of it is a valid value.
+/// A type that is sent directly from memory: every bit pattern of it is a valid value.
 ///
 /// Numbers, arrays of elements and structs with [`#[derive(Element)]`](macro@crate::Element) are
 /// elements. `bool`, `char`, enums and references are not (a byte from another rank could make an
-/// invalid one), nor are structs with padding (its bytes have no value): send those as objects, with
-/// [`send_object`](crate::Comm::send_object).
+/// invalid one), nor are structs with padding (its bytes are undefined): send those as objects, with
+/// [`send_object`](crate::Comm::send_object). Types of other crates become elements with a feature of
+/// this one: `num-complex`, `half`, `bytemuck`.
+///
+/// # Elements of no size
+/// `()` (in a field or a vector), `[T; 0]`, `PhantomData` and structs of them are elements. Any number of them is a message of 0
+/// bytes. So a receive of unknown length (`Vec`, `Box<[T]>`) returns an empty one, and its
+/// [`Status::len`](crate::Status) is 0; a receive of known length (one element, an array, a buffer)
+/// succeeds; collectives return as many elements as for any other type.
 ///
 /// # Safety
-/// Every sequence of `size_of::<Self>()` initialised bytes is a valid value, the type has no padding,
-/// and [`ITEMS`](Element::ITEMS) items of the datatype describe all of its bytes.
+/// - Every sequence of `size_of::<Self>()` initialised bytes is a valid value.
+/// - The type has no padding, or else [`ITEMS`](Element::ITEMS) does not compile: whoever reads elements as
+///   bytes evaluates it. (The derive checks generic structs there, for each of their types.)
+/// - `ITEMS` items of the datatype describe all bytes of the type; `ITEMS` is 0 exactly if its size is 0.
 ///
 /// # Example
 /// ```
@@ -43,7 +51,10 @@ use crate::raw::datatype::{self, Datatype};
 )]
 pub unsafe trait Element: Copy + Send + Sync + 'static {
     /// Items of the datatype in one element.
-    const ITEMS: usize = 1;
+    const ITEMS: usize = {
+        assert!(size_of::<Self>() > 0, "an element of no size has no items");
+        1
+    };
 
     /// The MPI datatype of one item.
     ///
@@ -123,19 +134,54 @@ unsafe impl<T: Element, const N: usize> Element for [T; N] {
     }
 }
 
-/// A datatype of which one item is a whole element. A reduction with a closure needs it: MPI may cut
-/// a buffer between any two items.
-pub(crate) fn whole_element<T: Element>(location: &'static Location<'static>) -> Result<Datatype> {
-    static BUILT: Mutex<Option<HashMap<TypeId, Datatype>>> = Mutex::new(None);
-    if T::ITEMS == 1 {
-        return T::datatype();
+// It is no `SingleElement`: where nothing says what `recv` returns, the compiler may choose `()`, and the
+// program would compile.
+// SAFETY: there are no bytes.
+unsafe impl Element for () {
+    const ITEMS: usize = 0;
+
+    fn datatype() -> Result<Datatype> {
+        Ok(datatype::uint8())
     }
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = built.get_or_insert_default();
-    if let Some(&datatype) = built.get(&TypeId::of::<T>()) {
-        return Ok(datatype);
+}
+
+// SAFETY: there are no bytes.
+unsafe impl<T: Send + Sync + 'static> Element for PhantomData<T> {
+    const ITEMS: usize = 0;
+
+    fn datatype() -> Result<Datatype> {
+        Ok(datatype::uint8())
     }
-    let datatype = datatype::contiguous(T::ITEMS, T::datatype()?, location)?;
-    built.insert(TypeId::of::<T>(), datatype);
-    Ok(datatype)
+}
+
+impl<T: Send + Sync + 'static> SingleElement for PhantomData<T> {}
+
+/// A datatype of which one item is a whole element, and how many such items an element has: one, or none
+/// if it has no size. A reduction with a closure needs it: MPI may cut a buffer between any two items.
+pub(crate) fn whole_element<T: Element>(
+    location: &'static Location<'static>,
+) -> Result<(Datatype, usize)> {
+    match T::ITEMS {
+        0 | 1 => Ok((T::datatype()?, T::ITEMS)),
+        items => {
+            let build = || datatype::contiguous(items, T::datatype()?, location);
+            Ok((registry::whole::<T>(build)?, 1))
+        }
+    }
+}
+
+/// Elements in a message of so many bytes. `None` if that is no whole number of them.
+#[inline(always)]
+pub(crate) fn elements_in<T: Element>(bytes: usize) -> Option<usize> {
+    match size_of::<T>() {
+        0 => (bytes == 0).then_some(0),
+        size => bytes.is_multiple_of(size).then_some(bytes / size),
+    }
+}
+
+/// Whether a message in which so many elements were counted holds all that were expected. Elements of no
+/// size leave no trace in a message.
+#[inline(always)]
+pub(crate) fn is_all<T: Element>(expected: usize, counted: usize) -> bool {
+    counted == expected || size_of::<T>() == 0
 }

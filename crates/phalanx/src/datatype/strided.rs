@@ -1,8 +1,9 @@
 //! Regular patterns inside a slice (columns, blocks of a matrix), sent without a copy.
 
+use std::marker::PhantomData;
 use std::panic::Location;
 
-use super::Element;
+use super::{Element, no_padding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::datatype::{self, Datatype};
 use crate::raw::{View, ViewMut};
@@ -28,9 +29,15 @@ use crate::record::{Call, DATATYPE, name_of};
 /// # });
 /// ```
 pub struct Strided<'a, T: Element> {
-    elements: &'a [T],
+    start: *const T,
     pattern: Pattern,
+    lifetime: PhantomData<&'a [T]>,
 }
+
+// SAFETY: it lends shared references to elements, as a slice does.
+unsafe impl<T: Element> Send for Strided<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Element> Sync for Strided<'_, T> {}
 
 /// The same pattern of a slice that may be written: what a receive fills.
 ///
@@ -45,11 +52,17 @@ pub struct Strided<'a, T: Element> {
 /// # });
 /// ```
 pub struct StridedMut<'a, T: Element> {
-    elements: &'a mut [T],
+    start: *mut T,
     pattern: Pattern,
+    lifetime: PhantomData<&'a mut [T]>,
 }
 
-struct Pattern {
+// SAFETY: it lends exclusive references to elements, as a slice does.
+unsafe impl<T: Element> Send for StridedMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Element> Sync for StridedMut<'_, T> {}
+
+pub(super) struct Pattern {
     datatype: Datatype,
     /// Bytes of all blocks.
     bytes: usize,
@@ -76,10 +89,11 @@ impl Pattern {
             Err(Error::new(ErrorKind::InvalidLength, &Call::local(&DATATYPE, location), detail))
         };
         if stride < length && blocks > 1 {
-            return refuse(format!("blocks of {length} elements overlap at a stride of {stride}"));
+            return refuse(format!(
+                "blocks of {length} elements overlap at a stride of {stride}: it must be at least {length}"
+            ));
         }
-        let empty = blocks == 0 || length == 0;
-        let needed = if empty {
+        let needed = if blocks == 0 || length == 0 {
             Some(0)
         } else {
             (blocks - 1).checked_mul(stride).and_then(|last| last.checked_add(length))
@@ -87,17 +101,39 @@ impl Pattern {
         if needed.is_none_or(|needed| needed > available) {
             return refuse(format!(
                 "{blocks} blocks of {length} elements at a stride of {stride} do not fit into a \
-                 slice of {available}"
+                 slice of {available}; the last block starts at (blocks - 1) * stride"
             ));
         }
+        // The blocks lie within the slice, so that their strides fit into an `isize`. The stride of a
+        // single block, which nothing bounds, is not used.
+        let stride = if blocks > 1 && size_of::<T>() > 0 { stride as isize } else { 0 };
+        Pattern::within::<T>(&[(blocks, stride)], length, location)
+    }
+
+    /// Blocks of `length` elements in a pattern of several dimensions, the innermost first, that lies
+    /// within memory. Strides are elements.
+    pub(super) fn within<T: Element>(
+        dimensions: &[(usize, isize)],
+        length: usize,
+        location: &'static Location<'static>,
+    ) -> Result<Self> {
+        no_padding::<T>();
         // Bytes, as all point-to-point messages.
         let (byte, size) = (datatype::uint8(), size_of::<T>());
-        let datatype = if empty {
-            byte
-        } else {
-            datatype::vector(blocks, length * size, stride * size, byte, location)?
+        if size == 0 || length == 0 || dimensions.iter().any(|&(count, _)| count == 0) {
+            return Ok(Pattern { datatype: byte, bytes: 0, empty: true });
+        }
+        // An array that is repeated by a stride of 0 may be larger than memory.
+        let bytes = dimensions.iter().try_fold(length * size, |all, it| all.checked_mul(it.0));
+        let Some(bytes) = bytes.filter(|&bytes| isize::try_from(bytes).is_ok()) else {
+            let detail = "the pattern has more bytes than memory".to_owned();
+            let call = Call::local(&DATATYPE, location);
+            return Err(Error::new(ErrorKind::InvalidLength, &call, detail));
         };
-        Ok(Pattern { datatype, bytes: blocks * length * size, empty })
+        let strides: Vec<(usize, isize)> =
+            dimensions.iter().map(|&(count, stride)| (count, stride * size as isize)).collect();
+        let datatype = datatype::vectors(&strides, length * size, byte, location)?;
+        Ok(Pattern { datatype, bytes, empty: false })
     }
 }
 
@@ -111,7 +147,10 @@ fn rows_of(
         return Err(Error::new(
             ErrorKind::InvalidLength,
             &Call::local(&DATATYPE, location),
-            format!("no column {column} in {elements} elements of {columns} columns"),
+            format!(
+                "no column {column} in {elements} elements of {columns} columns: columns are counted from 0, \
+                 and the slice holds whole rows"
+            ),
         ));
     }
     Ok(elements / columns)
@@ -126,7 +165,7 @@ impl<'a, T: Element> Strided<'a, T> {
     pub fn new(elements: &'a [T], blocks: usize, length: usize, stride: usize) -> Result<Self> {
         let location = Location::caller();
         let pattern = Pattern::new::<T>(elements.len(), blocks, length, stride, location)?;
-        Ok(Strided { elements, pattern })
+        Ok(Strided { start: elements.as_ptr(), pattern, lifetime: PhantomData })
     }
 
     /// One column of a matrix that is stored row by row.
@@ -139,11 +178,18 @@ impl<'a, T: Element> Strided<'a, T> {
         let rows = rows_of(matrix.len(), columns, column, location)?;
         let elements = &matrix[column.min(matrix.len())..];
         let pattern = Pattern::new::<T>(elements.len(), rows, 1, columns, location)?;
-        Ok(Strided { elements, pattern })
+        Ok(Strided { start: elements.as_ptr(), pattern, lifetime: PhantomData })
+    }
+
+    /// # Safety
+    /// For `'a` the pattern lies in memory from `start` on that may be read.
+    #[cfg(feature = "ndarray")]
+    pub(super) unsafe fn from_parts(start: *const T, pattern: Pattern) -> Self {
+        Strided { start, pattern, lifetime: PhantomData }
     }
 
     pub(super) fn raw_view(&self) -> View<'_> {
-        pattern_view(self.elements, &self.pattern)
+        pattern_view(self.start, &self.pattern)
     }
 }
 
@@ -156,7 +202,7 @@ impl<'a, T: Element> StridedMut<'a, T> {
     pub fn new(elements: &'a mut [T], blocks: usize, length: usize, stride: usize) -> Result<Self> {
         let location = Location::caller();
         let pattern = Pattern::new::<T>(elements.len(), blocks, length, stride, location)?;
-        Ok(StridedMut { elements, pattern })
+        Ok(StridedMut { start: elements.as_mut_ptr(), pattern, lifetime: PhantomData })
     }
 
     /// One column of a matrix that is stored row by row.
@@ -170,32 +216,36 @@ impl<'a, T: Element> StridedMut<'a, T> {
         let start = column.min(matrix.len());
         let elements = &mut matrix[start..];
         let pattern = Pattern::new::<T>(elements.len(), rows, 1, columns, location)?;
-        Ok(StridedMut { elements, pattern })
+        Ok(StridedMut { start: elements.as_mut_ptr(), pattern, lifetime: PhantomData })
+    }
+
+    /// # Safety
+    /// For `'a` the pattern lies in memory from `start` on that nobody else uses, no element of it twice.
+    #[cfg(feature = "ndarray")]
+    pub(super) unsafe fn from_parts(start: *mut T, pattern: Pattern) -> Self {
+        StridedMut { start, pattern, lifetime: PhantomData }
     }
 
     pub(super) fn raw_view(&self) -> View<'_> {
-        pattern_view(self.elements, &self.pattern)
+        pattern_view(self.start, &self.pattern)
     }
 
     pub(super) fn raw_view_mut(&mut self) -> ViewMut<'_> {
         if self.pattern.empty {
             return ViewMut::empty();
         }
-        let pointer = self.elements.as_mut_ptr().cast();
-        // SAFETY: the pattern lies within the slice, which is borrowed exclusively.
+        // SAFETY: the pattern lies in memory that is borrowed exclusively.
         unsafe {
+            let pointer = self.start.cast();
             ViewMut::new(pointer, 1, self.pattern.datatype.0, self.pattern.bytes, name_of::<T>)
         }
     }
 }
 
-fn pattern_view<'a, T: Element>(elements: &'a [T], pattern: &Pattern) -> View<'a> {
+fn pattern_view<T: Element>(start: *const T, pattern: &Pattern) -> View<'_> {
     if pattern.empty {
         return View::empty();
     }
-    // SAFETY: the pattern lies within the slice.
-    unsafe {
-        let pointer = elements.as_ptr().cast();
-        View::new(pointer, 1, pattern.datatype.0, pattern.bytes, name_of::<T>)
-    }
+    // SAFETY: the pattern lies in memory that is borrowed.
+    unsafe { View::new(start.cast(), 1, pattern.datatype.0, pattern.bytes, name_of::<T>) }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::comm::{Comm, Dest, Source, SourceRank, Status};
 use crate::datatype::{Element, Payload, PayloadMut, zeros};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{self, Bincode};
+use crate::object::{self, Arrived, Bincode, Detached, Incoming, Outgoing};
 use crate::p2p::{discard, status_of};
 use crate::raw::p2p::{self, Envelope, Matched, Mode, RawStatus};
 use crate::raw::request::was_refused;
@@ -18,7 +18,7 @@ use crate::record::{
     self, Call, EXCHANGE, EXCHANGE_RECV, EXCHANGE_RECV_VEC, EXCHANGE_SEND, EXCHANGE_SEND_OBJECT,
     Kind, Operation, RECV_OBJECT,
 };
-use crate::request::{Place, Scope};
+use crate::request::{Place, Progress, Scope};
 
 /// The sends and receives of one [`Comm::exchange`].
 ///
@@ -26,14 +26,14 @@ use crate::request::{Place, Scope};
 /// exchange is over.
 pub struct Exchange<'env> {
     comm: &'env Comm,
-    outgoing: Vec<Outgoing<'env>>,
-    incoming: Vec<Incoming<'env>>,
+    outgoing: Vec<Outward<'env>>,
+    incoming: Vec<Part<'env>>,
     /// Errors of lines whose arguments are wrong.
     refused: Vec<(usize, Error)>,
     lines: usize,
 }
 
-struct Outgoing<'env> {
+struct Outward<'env> {
     line: usize,
     call: Call<'env>,
     envelope: Envelope,
@@ -42,10 +42,10 @@ struct Outgoing<'env> {
 
 enum Data<'env> {
     Lent(View<'env>),
-    Encoded(Vec<u8>),
+    Encoded(Outgoing),
 }
 
-struct Incoming<'env> {
+struct Part<'env> {
     line: usize,
     call: Call<'env>,
     from: Source,
@@ -62,17 +62,25 @@ type StatusOf = fn(&Call<'_>, &RawStatus) -> Result<Status>;
 /// Receives a message that was matched.
 type Take<'env> = Box<dyn FnOnce(&Call<'_>, Matched) -> Result<Status> + 'env>;
 
+/// Makes the value of an object that has arrived.
+type Open<'env> = Box<dyn FnOnce(&Call<'_>, Arrived) -> Result<Status> + 'env>;
+
 enum Room<'env> {
     /// As long as the message may be.
     Fixed(ViewMut<'env>, StatusOf),
+    /// For an object, of which MPI needs to know the first part alone.
+    Object(Open<'env>),
     /// Made when the message is there.
     Made(Take<'env>),
     /// MPI has it: the number of the request.
     Posted(usize, StatusOf),
+    /// MPI has its first part, or what follows.
+    Coming(Incoming, Open<'env>),
     /// No message comes, or it is here.
     Nothing,
 }
 
+/// # Exchanges that cannot deadlock: any mix of messages
 impl Comm {
     /// Sends and receives any number of messages, in one operation that no order of its lines can
     /// make wait for ever. Returns what came, for each receive in the order of their lines.
@@ -81,10 +89,8 @@ impl Comm {
     /// start, then everything completes together. Buffers are lent until the exchange is over. The
     /// other side may use an exchange, too, or any other send or receive.
     ///
-    /// Messages that could match several receives of known length match the one whose line comes
-    /// first. A receive of unknown length ([`recv_vec`](Exchange::recv_vec),
-    /// [`recv_object`](Exchange::recv_object)) is served before all later ones that could take its
-    /// message: those look for theirs when it has found its own.
+    /// A message that could match several receives matches the one whose line comes first, whatever kinds of
+    /// receives they are.
     ///
     /// # Errors
     /// If the arguments of a line are wrong (a rank, a tag, a value that cannot be encoded), nothing is
@@ -140,9 +146,9 @@ impl<'env> Exchange<'env> {
     /// [`phalanx::plain`](crate::plain) included: the value may be changed afterwards.
     #[track_caller]
     pub fn send_object<T: Serialize + ?Sized>(&mut self, value: &T, to: impl Into<Dest>) {
-        let (to, location) = (to.into(), Location::caller());
+        let (to, location, comm) = (to.into(), Location::caller(), self.comm);
         self.add_send(&EXCHANGE_SEND_OBJECT, to, location, |call| {
-            object::to_bytes::<Bincode, T>(call, value).map(Data::Encoded)
+            Outgoing::encode::<Bincode, T>(comm, call, value).map(Data::Encoded)
         });
     }
 
@@ -188,13 +194,15 @@ impl<'env> Exchange<'env> {
         slot: &'env mut Option<T>,
         from: impl Into<Source>,
     ) {
-        let (from, location, comm) = (from.into(), Location::caller(), self.comm);
+        let (from, location) = (from.into(), Location::caller());
         self.add_receive(&RECV_OBJECT, from, location, || {
             if from.rank == SourceRank::Null {
                 return Ok(Room::Nothing);
             }
-            Ok(Room::Made(Box::new(move |call, matched| {
-                let (value, status) = object::receive_matched::<Bincode, T>(comm, call, matched)?;
+            Ok(Room::Object(Box::new(move |call, arrived| {
+                let Some((value, status)) = arrived.open::<Bincode, T>(call)? else {
+                    return Err(object::no_object::<T>(call, "of 0 bytes"));
+                };
                 *slot = Some(value);
                 Ok(status)
             })))
@@ -212,7 +220,7 @@ impl<'env> Exchange<'env> {
         let call = self.comm.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let checked = to.envelope(&call).and_then(|envelope| Ok((envelope, data(&call)?)));
         match checked {
-            Ok((envelope, data)) => self.outgoing.push(Outgoing { line, call, envelope, data }),
+            Ok((envelope, data)) => self.outgoing.push(Outward { line, call, envelope, data }),
             Err(error) => self.refused.push((line, error)),
         }
     }
@@ -228,7 +236,7 @@ impl<'env> Exchange<'env> {
         let call = self.comm.call(operation, location).peer(from.peer()).tag(from.tag);
         match from.envelope(&call).and_then(|envelope| Ok((envelope, room()?))) {
             Ok((envelope, room)) => {
-                let part = Incoming {
+                let part = Part {
                     line,
                     call,
                     from,
@@ -259,10 +267,12 @@ impl<'env> Exchange<'env> {
         let mut got = Got { statuses: vec![nothing; incoming.len()], errors: Vec::new() };
         comm.scope_at(false, location, |scope| {
             scope.reserve(incoming.len() + outgoing.len());
-            let looks = post(scope, &mut incoming, &mut got);
-            let sent = start(scope, &outgoing, &mut got);
-            if looks {
-                return complete_looking(scope, &call, &mut incoming, &sent, &mut got);
+            let is_simple = post(comm, scope, &mut incoming, &mut got);
+            let mut sent = start(comm, scope, &outgoing, &mut got);
+            if !is_simple {
+                complete_in_turn(comm, scope, &call, &mut incoming, &sent, &mut got)?;
+                sent.linger();
+                return Ok(());
             }
             let mut outcomes = scope.outcomes(&call)?.into_iter();
             // In the order in which they were started: receives first.
@@ -278,6 +288,7 @@ impl<'env> Exchange<'env> {
             }
             let failed = outcomes.enumerate().filter_map(|(index, it)| Some((index, it.err()?)));
             got.errors.extend(failed.map(|(index, error)| (sent.line(index), error)));
+            sent.linger();
             Ok(())
         })?;
         if got.errors.is_empty() {
@@ -293,20 +304,6 @@ fn in_order_of_lines(mut errors: Vec<(usize, Error)>) -> Vec<Error> {
     errors.into_iter().map(|(_, error)| error).collect()
 }
 
-impl Room<'_> {
-    /// Receives a message into it. Nothing more comes.
-    fn take(&mut self, call: &Call<'_>, matched: Matched) -> Result<Status> {
-        match std::mem::replace(self, Room::Nothing) {
-            Room::Made(take) => take(call, matched),
-            Room::Fixed(view, status_of) => take_fixed(call, matched, view, status_of),
-            Room::Posted(..) | Room::Nothing => {
-                discard(call, matched)?;
-                Err(Error::new(ErrorKind::State, call, "no message was expected"))
-            }
-        }
-    }
-}
-
 /// What has come of the parts so far.
 struct Got {
     /// One for each receive, in the order of the lines.
@@ -316,9 +313,11 @@ struct Got {
 
 /// The sends that have started.
 struct Sent<'a, 'env> {
-    outgoing: &'a [Outgoing<'env>],
+    outgoing: &'a [Outward<'env>],
     /// Those that have not: hardly ever any.
     refused: Vec<usize>,
+    /// What follows the first parts of objects.
+    rests: Vec<Detached>,
 }
 
 impl Sent<'_, '_> {
@@ -329,15 +328,106 @@ impl Sent<'_, '_> {
         started.nth(index).unwrap_or_default()
     }
 
+    /// Gives the rests the time in which they leave if their receivers are there.
+    fn linger(&mut self) {
+        let mut rests: Vec<_> = self.rests.iter_mut().collect();
+        object::finish_soon(&mut rests);
+    }
+
     fn started(&self) -> usize {
         self.outgoing.len() - self.refused.len()
     }
 }
 
-impl Incoming<'_> {
+impl Part<'_> {
     /// Whether it looks for its message, which could be one for that source.
     fn looks_before(&self, from: Source) -> bool {
-        matches!(self.room, Room::Made(_)) && overlap(self.from, from)
+        self.looks() && overlap(self.from, from)
+    }
+
+    /// Whether it looks for its message: MPI does not know of it.
+    fn looks(&self) -> bool {
+        matches!(self.room, Room::Made(_) | Room::Fixed(..) | Room::Object(_))
+    }
+
+    /// Whether a message is one that it looks for.
+    fn looks_for(&self, message: &RawStatus) -> bool {
+        let rank = match self.from.rank {
+            SourceRank::Null => false,
+            SourceRank::Any => true,
+            SourceRank::Rank(rank) => rank as i32 == message.source(),
+        };
+        self.looks() && rank && self.from.tag.is_none_or(|tag| tag == message.tag())
+    }
+
+    /// Takes hold of its message, if it is there. A message that an earlier line looks for is left to that.
+    fn find(&self, before: &[Part<'_>]) -> Result<Option<Matched>> {
+        let mut envelope = self.envelope;
+        if self.contested && before.iter().any(|it| it.looks_before(self.from)) {
+            let Some(message) = p2p::peek(&self.call, envelope)? else { return Ok(None) };
+            if before.iter().any(|it| it.looks_for(&message)) {
+                return Ok(None);
+            }
+            // The next one from there with this tag is the one that was seen.
+            envelope = Envelope { rank: message.source(), tag: message.tag() };
+        }
+        p2p::try_probe(&self.call, envelope)
+    }
+
+    /// Receives the message that was found.
+    fn receive(&mut self, comm: &Comm, matched: Matched) -> Result<Option<Status>> {
+        self.place = Place::default();
+        match std::mem::replace(&mut self.room, Room::Nothing) {
+            Room::Made(take) => take(&self.call, matched).map(Some),
+            Room::Fixed(view, status_of) => {
+                let raw = matched.status;
+                p2p::mrecv(&self.call, matched, view)?;
+                status_of(&self.call, &raw).map(Some)
+            }
+            Room::Object(open) => {
+                let incoming = object::receive_first(comm, &self.call, matched)?;
+                self.room = Room::Coming(incoming, open);
+                Ok(None)
+            }
+            other => {
+                self.room = other;
+                discard(&self.call, matched)?;
+                Err(Error::new(ErrorKind::State, &self.call, "no message was expected"))
+            }
+        }
+    }
+
+    /// Makes what progress is possible. Gives the status of a message that is here.
+    fn advance(
+        &mut self,
+        comm: &Comm,
+        scope: &Scope<'_, '_>,
+        before: &[Part<'_>],
+    ) -> Result<Option<Status>> {
+        if self.looks() {
+            self.place.note(&self.call, record::no_name)?;
+            let Some(matched) = self.find(before)? else { return Ok(None) };
+            if let Some(status) = self.receive(comm, matched)? {
+                return Ok(Some(status));
+            }
+        }
+        match &mut self.room {
+            Room::Posted(request, status_of) => {
+                let raw = scope.look(*request)?;
+                raw.map(|raw| status_of(&self.call, &raw)).transpose()
+            }
+            Room::Coming(incoming, _) => {
+                if incoming.poll(&self.call)? == Progress::Pending {
+                    return Ok(None);
+                }
+                let arrived = incoming.take(&self.call)?;
+                match std::mem::replace(&mut self.room, Room::Nothing) {
+                    Room::Coming(_, open) => open(&self.call, arrived).map(Some),
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -351,64 +441,71 @@ fn overlap(one: Source, other: Source) -> bool {
     ranks && (one.tag.is_none() || other.tag.is_none() || one.tag == other.tag)
 }
 
-/// Posts the receives. Returns whether there are some that must look for their messages.
+/// Posts the receives that MPI can match in the order of the lines. Returns whether all of them are one request
+/// each.
 fn post<'scope, 'env: 'scope>(
+    comm: &Comm,
     scope: &'scope Scope<'scope, 'env>,
-    incoming: &mut [Incoming<'env>],
+    parts: &mut [Part<'env>],
     got: &mut Got,
 ) -> bool {
-    let mut looks = false;
-    for index in 0..incoming.len() {
-        let (before, rest) = incoming.split_at_mut(index);
+    let (mut looks, mut is_simple) = (false, true);
+    for index in 0..parts.len() {
+        let (before, rest) = parts.split_at_mut(index);
         let part = &mut rest[0];
+        // Were it posted now, it would take the message of the earlier line.
         part.contested = looks && before.iter().any(|it| it.looks_before(part.from));
-        part.room = match std::mem::replace(&mut part.room, Room::Nothing) {
-            // Were it posted now, it would take the message of the earlier line.
-            Room::Fixed(view, status_of) if part.contested => {
-                Room::Made(Box::new(move |call, matched| {
-                    take_fixed(call, matched, view, status_of)
-                }))
+        if !part.contested {
+            let posted = match std::mem::replace(&mut part.room, Room::Nothing) {
+                Room::Fixed(view, status_of) => scope
+                    .start_receive(&part.call, view, part.envelope)
+                    .map(|request| Room::Posted(request, status_of)),
+                Room::Object(open) => Incoming::start(&part.call, comm.private(), part.envelope)
+                    .map(|incoming| Room::Coming(incoming, open)),
+                room => Ok(room),
+            };
+            match posted {
+                Ok(room) => part.room = room,
+                Err(error) => got.errors.push((part.line, error)),
             }
-            Room::Fixed(view, status_of) => {
-                match scope.start_receive(&part.call, view, part.envelope) {
-                    Ok(request) => Room::Posted(request, status_of),
-                    Err(error) => {
-                        got.errors.push((part.line, error));
-                        Room::Nothing
-                    }
-                }
-            }
-            room => room,
-        };
-        looks |= matches!(part.room, Room::Made(_));
+        }
+        looks |= part.looks();
+        is_simple &= matches!(part.room, Room::Posted(..) | Room::Nothing);
     }
-    looks
+    is_simple
 }
 
 fn start<'scope, 'env: 'scope>(
+    comm: &Comm,
     scope: &'scope Scope<'scope, 'env>,
-    outgoing: &'scope [Outgoing<'env>],
+    outgoing: &'scope [Outward<'env>],
     got: &mut Got,
 ) -> Sent<'scope, 'env> {
-    let mut sent = Sent { outgoing, refused: Vec::new() };
-    for Outgoing { line, call, envelope, data } in outgoing {
+    let mut sent = Sent { outgoing, refused: Vec::new(), rests: Vec::new() };
+    for Outward { line, call, envelope, data } in outgoing {
         let view = match data {
             Data::Lent(view) => *view,
-            Data::Encoded(bytes) => View::bytes(bytes),
+            Data::Encoded(message) => View::bytes(message.first()),
         };
         if let Err(error) = scope.start_send(call, Mode::Standard, view, *envelope) {
             sent.refused.push(*line);
             got.errors.push((*line, error));
+        } else if let Data::Encoded(message) = data {
+            match message.follow(call, comm.private(), *envelope) {
+                Ok(rest) => sent.rests.extend(rest),
+                Err(error) => got.errors.push((*line, error)),
+            }
         }
     }
     sent
 }
 
-/// Completes everything where some receives must look for their messages meanwhile.
-fn complete_looking(
+/// Completes everything where some receives are more than one request, or must look for their messages.
+fn complete_in_turn(
+    comm: &Comm,
     scope: &Scope<'_, '_>,
     call: &Call<'_>,
-    incoming: &mut [Incoming<'_>],
+    incoming: &mut [Part<'_>],
     sent: &Sent<'_, '_>,
     got: &mut Got,
 ) -> Result<()> {
@@ -435,27 +532,13 @@ fn complete_looking(
         for index in 0..incoming.len() {
             let (before, rest) = incoming.split_at_mut(index);
             let part = &mut rest[0];
-            if let Room::Made(_) = part.room {
-                part.place.note(&part.call, record::no_name);
+            if let Room::Nothing = part.room {
+                continue;
             }
-            let waits = || part.contested && before.iter().any(|it| it.looks_before(part.from));
-            let outcome = match &part.room {
-                Room::Posted(request, status_of) => scope
-                    .look(*request)
-                    .and_then(|raw| raw.map(|raw| status_of(&part.call, &raw)).transpose()),
-                Room::Made(_) if waits() => Ok(None),
-                Room::Made(_) => match p2p::try_probe(&part.call, part.envelope) {
-                    Ok(Some(matched)) => {
-                        part.place = Place::default();
-                        part.room.take(&part.call, matched).map(Some)
-                    }
-                    Ok(None) => Ok(None),
-                    Err(error) => Err(error),
-                },
-                Room::Fixed(..) | Room::Nothing => continue,
-            };
-            match outcome {
+            let looked = part.looks();
+            match part.advance(comm, scope, before) {
                 Ok(None) => {
+                    moved |= looked && !part.looks();
                     left += 1;
                     continue;
                 }
@@ -490,15 +573,4 @@ fn take_vec<T: Element>(call: &Call<'_>, matched: Matched, vec: &mut Vec<T>) -> 
     }
     p2p::mrecv(call, matched, vec.view_mut()?)?;
     Ok(status)
-}
-
-fn take_fixed(
-    call: &Call<'_>,
-    matched: Matched,
-    view: ViewMut<'_>,
-    status_of: StatusOf,
-) -> Result<Status> {
-    let raw = matched.status;
-    p2p::mrecv(call, matched, view)?;
-    status_of(call, &raw)
 }

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
 pub use flight::HaloExchange;
 
-use crate::datatype::Element;
+use crate::datatype::{Element, no_padding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::datatype::{self, Datatype};
 use crate::raw::p2p::{Envelope, Mode, RawStatus};
@@ -157,6 +157,7 @@ impl Cart {
         widths: &[(usize, usize)],
         corners: Corners,
     ) -> Result<Halo<T>> {
+        no_padding::<T>();
         let call = self.call(&HALO, Location::caller());
         let given = widths.iter().flat_map(|&(before, after)| [before, after]);
         let others = [widths.len(), size_of::<T>(), (corners == Corners::Fill).into()];
@@ -451,7 +452,8 @@ impl<T: Element> Halo<T> {
     ) -> Result<R> {
         let call = self.cart.private_call(&HALO, location);
         self.check_array(&call, array.len())?;
-        let tag = self.cart.next_collective_tag(&call);
+        let permit = crate::raw::permit(&call)?;
+        let tag = self.cart.next_collective_tag(&permit, &call);
         // From here on the array is used through this address alone.
         let start = array.as_mut_ptr();
         self.cart.scope_at(true, location, |scope| {

@@ -10,6 +10,7 @@ use crate::raw::p2p::{self, Mode, RawStatus};
 use crate::raw::{View, ViewMut};
 use crate::record::{IN_ORDER, Peer};
 
+/// # One rank after another
 impl Comm {
     /// Runs `f` on one rank after another, in the order of the ranks: for output, and for files that
     /// all ranks write. Returns on every rank what `f` returned there, when it has run everywhere.
@@ -39,7 +40,8 @@ impl Comm {
     pub fn in_order<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
         let location = Location::caller();
         let call = self.private_call(&IN_ORDER, location);
-        let tag = self.next_collective_tag(&call);
+        let permit = crate::raw::permit(&call)?;
+        let tag = self.next_collective_tag(&permit, &call);
         let call = call.tag(Some(tag));
         if let Some(before) = self.rank().checked_sub(1) {
             let call = call.peer(Peer::From(before));

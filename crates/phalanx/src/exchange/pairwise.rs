@@ -7,7 +7,9 @@ use crate::collective::PerRank;
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Call, PAIRWISE};
+use crate::words::count;
 
+/// # Exchanges that cannot deadlock: with several ranks, one after another
 impl Comm {
     /// Calls `f` once for each peer, on both ranks of every pair at the same time, in an order in which
     /// no two ranks can wait for each other. Returns the results in the order of the peers.
@@ -129,7 +131,10 @@ fn check(call: &Call<'_>, lists: &PerRank<usize>) -> Result<()> {
     let size = lists.ranks();
     for (rank, list) in lists.iter().enumerate() {
         if let Some(peer) = list.iter().find(|&&peer| peer >= size) {
-            let detail = format!("rank {rank} lists rank {peer} of a communicator of {size} ranks");
+            let detail = format!(
+                "rank {rank} lists rank {peer} of a communicator of {}",
+                count(size, "rank")
+            );
             return Err(Error::new(ErrorKind::InvalidRank, call, detail));
         }
         if list.contains(&rank) {

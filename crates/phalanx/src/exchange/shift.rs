@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::comm::{Comm, Dest, Status};
-use crate::datatype::{Buffer, Payload, PayloadMut};
+use crate::datatype::{Buffer, Element, Payload, PayloadMut, is_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{self, Bincode};
 use crate::p2p::status_of;
@@ -21,6 +21,7 @@ struct Neighbors {
     from: Option<usize>,
 }
 
+/// # Exchanges that cannot deadlock: along the ranks
 impl Comm {
     /// Gives elements to the rank that is `distance` above and returns those of the rank that is as
     /// far below, around the ring: `shift(&x, 1)` returns what the left neighbour gave. Collective;
@@ -48,7 +49,7 @@ impl Comm {
         let mut received = data.zeroed();
         let neighbors = self.around(distance);
         let got = self.shift_at(&call, data, &mut received, neighbors)?;
-        expect_all(&call, data.elements().len(), got)?;
+        expect_all::<B::Element>(&call, data.elements().len(), got)?;
         Ok(received)
     }
 
@@ -107,7 +108,7 @@ impl Comm {
         if neighbors.from.is_none() {
             return Ok(None);
         }
-        expect_all(&call, data.elements().len(), got)?;
+        expect_all::<B::Element>(&call, data.elements().len(), got)?;
         Ok(Some(received))
     }
 
@@ -184,11 +185,14 @@ impl Comm {
         buffer: &mut Q,
         neighbors: Neighbors,
     ) -> Result<Status> {
-        let tag = self.next_collective_tag(call);
+        let permit = crate::raw::permit(call)?;
+        let view = data.view().map_err(|error| error.at(call))?;
+        let room = buffer.view_mut().map_err(|error| error.at(call))?;
+        let tag = self.next_collective_tag(&permit, call);
         let (sending, receiving) = halves(call, neighbors, tag);
         let to = crate::to(neighbors.to).tag(tag).envelope(&sending)?;
         let from = crate::from(neighbors.from).tag(tag).envelope(&receiving)?;
-        let raw = p2p::sendrecv(&sending, data.view()?, to, buffer.view_mut()?, from)?;
+        let raw = p2p::sendrecv(&sending, view, to, room, from)?;
         status_of::<Q::Element>(&receiving, &raw)
     }
 
@@ -201,9 +205,10 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned,
     {
-        let tag = self.next_collective_tag(call);
+        let permit = crate::raw::permit(call)?;
+        let tag = self.next_collective_tag(&permit, call);
         let (sending, receiving) = halves(call, neighbors, tag);
-        let encoded = object::to_bytes::<Bincode, T>(&sending, value);
+        let encoded = object::to_bytes_checked::<Bincode, T>(&sending, value);
         // An empty message says that there is no value.
         let message = encoded.as_deref().unwrap_or(&[]);
         let to: Dest = crate::to(neighbors.to).tag(tag);
@@ -236,8 +241,8 @@ fn halves<'a>(call: &Call<'a>, neighbors: Neighbors, tag: i32) -> (Call<'a>, Cal
     )
 }
 
-fn expect_all(call: &Call<'_>, expected: usize, got: Status) -> Result<()> {
-    if got.len == expected {
+fn expect_all<T: Element>(call: &Call<'_>, expected: usize, got: Status) -> Result<()> {
+    if is_all::<T>(expected, got.len) {
         return Ok(());
     }
     let call = call.peer(got.source.map_or(Peer::Null, Peer::From));

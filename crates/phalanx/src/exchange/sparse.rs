@@ -9,17 +9,17 @@ use crate::comm::{Comm, any, to};
 use crate::datatype::{Element, Payload};
 use crate::error::{Error, Result};
 use crate::object::{self, Bincode};
-use crate::p2p::Received;
 use crate::raw::View;
 use crate::raw::p2p::{self, Matched, Mode};
 use crate::raw::request::was_refused;
 use crate::raw::wait;
-use crate::record::{self, Call, Kind, Peer, SPARSE_EXCHANGE, SPARSE_EXCHANGE_OBJECT};
-use crate::request::{Place, Request, start_matched};
+use crate::record::{self, Call, Kind, Name, Peer, SPARSE_EXCHANGE, SPARSE_EXCHANGE_OBJECT};
+use crate::request::{Place, Request, receive_matched, start_matched};
 
 /// Messages of at most so many bytes are on this side as soon as they are matched, or nearly.
 const SHORT: usize = 4096;
 
+/// # Exchanges that cannot deadlock: with ranks that the receivers do not know
 impl Comm {
     /// Sends elements to some ranks and receives what any rank has sent here: nobody needs to know how
     /// many messages come, or from whom. Returns each message with its source, in the order of the
@@ -62,7 +62,7 @@ impl Comm {
         let outgoing: Vec<(usize, D)> = outgoing.into_iter().collect();
         let views =
             outgoing.iter().map(|(rank, data)| Ok((*rank, data.as_ref().view()?))).collect();
-        self.consensus::<T>(&call, views)
+        self.consensus::<T>(&call, views, Some(record::name_of::<T>))
     }
 
     /// [`sparse_exchange`](Comm::sparse_exchange) of any serde values. Collective.
@@ -92,7 +92,7 @@ impl Comm {
         let call = self.private_call(&SPARSE_EXCHANGE_OBJECT, Location::caller());
         let encode = |(rank, value): (usize, T)| {
             let call = call.peer(Peer::To(rank));
-            Ok((rank, object::to_bytes::<Bincode, T>(&call, &value)?))
+            Ok((rank, object::to_bytes_checked::<Bincode, T>(&call, &value)?))
         };
         let encoded: Result<Vec<(usize, Vec<u8>)>> = outgoing.into_iter().map(encode).collect();
         let (encoded, refused) = match encoded {
@@ -100,7 +100,7 @@ impl Comm {
             Err(error) => (Vec::new(), Err(error)),
         };
         let views = encoded.iter().map(|(rank, bytes)| Ok((*rank, View::bytes(bytes)))).collect();
-        let inbox = self.consensus::<u8>(&call, views);
+        let inbox = self.consensus::<u8>(&call, views, None);
         refused?;
         let open = |(source, bytes): (usize, Vec<u8>)| {
             let call = call.peer(Peer::From(source));
@@ -109,15 +109,18 @@ impl Comm {
         inbox?.into_iter().map(open).collect()
     }
 
-    /// Takes part in the consensus, with what can be sent, before it returns any error.
+    /// Takes part in the consensus, with what can be sent, before it returns any error. What travels are elements
+    /// of this name, or objects.
     fn consensus<'env, T: Element>(
         &'env self,
         call: &Call<'_>,
         outgoing: Result<Vec<(usize, View<'env>)>>,
+        element: Option<Name>,
     ) -> Result<Vec<(usize, Vec<T>)>> {
         // Tells the messages of two calls apart: a rank that is through may begin the next while
         // another still looks for messages of this one.
-        let tag = self.next_collective_tag(call);
+        let permit = crate::raw::permit(call)?;
+        let tag = self.next_collective_tag(&permit, call);
         let address = |(rank, view): (usize, View<'env>)| {
             let to = to(rank).tag(tag);
             let call = call.peer(to.peer());
@@ -134,19 +137,20 @@ impl Comm {
         let mut inbox: Vec<(usize, Vec<T>)> = Vec::new();
         // Long messages arrive side by side: each with its place in the inbox.
         let mut arriving: Vec<(usize, Request<Vec<T>>)> = Vec::new();
-        let receive =
-            |matched: Matched, inbox: &mut Vec<(usize, Vec<T>)>, arriving: &mut Vec<_>| {
-                let source = matched.status.source() as usize;
-                let call = call.peer(Peer::From(source));
-                let mut message = Vec::new();
-                if matched.status.bytes(&call)? <= SHORT {
-                    message = Vec::receive_matched(&call, matched)?.0;
-                } else {
-                    arriving.push((inbox.len(), start_matched::<T>(self, &call, matched)?));
-                }
-                inbox.push((source, message));
-                Ok(())
-            };
+        let receive = |matched: Matched,
+                       inbox: &mut Vec<(usize, Vec<T>)>,
+                       arriving: &mut Vec<_>| {
+            let source = matched.status.source() as usize;
+            let call = call.peer(Peer::From(source));
+            let mut message = Vec::new();
+            if matched.status.bytes(&call)? <= SHORT {
+                message = receive_matched::<T>(&call, matched, element)?;
+            } else {
+                arriving.push((inbox.len(), start_matched::<T>(self, &call, matched, element)?));
+            }
+            inbox.push((source, message));
+            Ok(())
+        };
         self.scope_at(true, call.location, |scope| {
             scope.reserve(outgoing.len());
             let mut flying = Vec::with_capacity(outgoing.len());
@@ -160,7 +164,7 @@ impl Comm {
             let mut through = false;
             // What comes is taken, and not waited for.
             let mut place = Place::default();
-            place.show(&looking, record::name_of::<T>);
+            place.show(&looking, element.unwrap_or(record::no_name))?;
             // A wait each: one that has found something looks again at once.
             while !through || !arriving.is_empty() {
                 wait::until(call, Kind::WaitAll, || {

@@ -6,14 +6,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::comm::{Comm, Dest};
-use crate::datatype::BufferMut;
+use crate::datatype::{BufferMut, is_all};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{self, Bincode};
-use crate::p2p::{discard, replace, status_of};
-use crate::raw::View;
-use crate::raw::p2p::{self, Mode};
+use crate::object::{self, Bincode, Outgoing, start_send};
+use crate::p2p::{replace, status_of};
+use crate::raw::p2p::Mode;
 use crate::record::{Peer, SWAP, SWAP_OBJECT};
 
+/// # Exchanges that cannot deadlock: with one other rank
 impl Comm {
     /// Swaps a buffer with that of another rank, which calls it, too, with a buffer of the same length.
     ///
@@ -47,7 +47,7 @@ impl Comm {
         }
         let raw = replace(&call, buffer, envelope, envelope)?;
         let (expected, came) = (buffer.elements().len(), status_of::<B::Element>(&call, &raw)?.len);
-        if came != expected {
+        if !is_all::<B::Element>(expected, came) {
             let detail = format!("{expected} elements were given, {came} came");
             return Err(Error::new(ErrorKind::InvalidLength, &call, detail));
         }
@@ -63,7 +63,7 @@ impl Comm {
     /// rank, which does not wait; [`TypeMismatch`](ErrorKind::TypeMismatch); those of
     /// [`sendrecv_object`](Comm::sendrecv_object).
     ///
-    /// MPI: `MPI_Isend`, `MPI_Mprobe`, `MPI_Mrecv`.
+    /// MPI: `MPI_Isend`, `MPI_Recv`, `MPI_Wait`.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -83,23 +83,21 @@ impl Comm {
         let call = self.call(&SWAP_OBJECT, location).peer(peer.peer()).tag(Some(peer.tag));
         let envelope = peer.envelope(&call)?;
         let Some(rank) = peer.rank.filter(|&rank| rank != self.rank()) else { return Ok(value) };
-        let encoded = object::to_bytes::<Bincode, T>(&call, &value);
+        let encoded = object::to_bytes_checked::<Bincode, T>(&call, &value)
+            .map(|bytes| Outgoing::new(self, bytes));
         // An empty message says that there is no value.
-        let message = encoded.as_deref().unwrap_or(&[]);
-        let received = self.scope_at(false, location, |scope| {
-            scope.start_send(&call, Mode::Standard, View::bytes(message), envelope)?;
-            let receiving = call.peer(Peer::From(rank));
-            let matched = p2p::probe(&receiving, envelope)?;
-            let received = if matched.status.bytes(&receiving)? == 0 {
-                discard(&receiving, matched)?;
-                Err(object::no_value(&receiving, rank))
-            } else {
-                object::receive_matched::<Bincode, T>(self, &receiving, matched)
-            };
-            scope.outcomes(&call)?.into_iter().try_for_each(|outcome| outcome.map(drop))?;
-            Ok(received)
-        })?;
+        let (message, encoded) = match encoded {
+            Ok(message) => (message, Ok(())),
+            Err(error) => (Outgoing::default(), Err(error)),
+        };
+        let sending = start_send(self, &call, Mode::Standard, message, envelope)?;
+        let receiving = call.peer(Peer::From(rank));
+        let received = object::receive::<Bincode, T>(self, &receiving, envelope);
+        sending.wait()?;
         encoded?;
-        Ok(received?.0)
+        match received? {
+            Some((value, _)) => Ok(value),
+            None => Err(object::no_value(&receiving, rank)),
+        }
     }
 }

@@ -1,18 +1,15 @@
 //! How a value becomes bytes.
 
-use bincode::config::{Configuration, Fixint, LittleEndian, NoLimit, standard};
-use bincode::enc::write::Writer;
-use bincode::error::EncodeError;
-use bincode::serde::seed_decode_from_slice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::guard::{Guard, Limits};
+use super::format::{self, Error};
 
 /// A way to turn serde values into bytes and back.
 ///
-/// [`Bincode`] is the default of all object methods. [`send_object_with`](crate::Comm::send_object_with)
-/// and [`recv_object_with`](crate::Comm::recv_object_with) take another, which both sides must name.
+/// [`Bincode`] is the default of all object methods, [`SelfDescribing`] carries what it refuses.
+/// [`send_object_with`](crate::Comm::send_object_with) and
+/// [`recv_object_with`](crate::Comm::recv_object_with) take another codec, which both sides must name.
 ///
 /// ```
 /// use phalanx::Codec;
@@ -60,44 +57,129 @@ pub trait Codec {
     /// # Errors
     /// A text that says what is wrong with the bytes.
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String>;
-}
 
-/// bincode 2 with integers of fixed width, little-endian.
-#[derive(Clone, Copy, Debug)]
-pub struct Bincode;
-
-const CONFIG: Configuration<LittleEndian, Fixint, NoLimit> =
-    standard().with_little_endian().with_fixed_int_encoding();
-
-/// Appends to a vector.
-struct Appending<'a>(&'a mut Vec<u8>);
-
-impl Writer for Appending<'_> {
-    #[inline(always)]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
+    /// [`decode`](Codec::decode), which also says whether the type or the bytes are at fault.
+    #[doc(hidden)]
+    fn decode_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecoded> {
+        Self::decode(bytes).map_err(Undecoded::Bytes)
     }
 }
+
+/// Why bytes make no value.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Undecoded {
+    /// They are damaged.
+    Bytes(String),
+    /// The type cannot travel with this codec, or another type of the same name was sent.
+    Type(String),
+}
+
+impl From<Error> for Undecoded {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        if error.is_about_type() { Undecoded::Type(text) } else { Undecoded::Bytes(text) }
+    }
+}
+
+/// The default codec: values one after another, without names.
+///
+/// It is the layout of bincode 2 with integers of fixed width, little-endian, with two additions: the
+/// number of a variant carries a few bits of the variant's name, and a value that holds structs ends in
+/// a word that says which fields they have. They cost a few instructions for each struct and show when
+/// two types of one name are mixed up.
+///
+/// Fields that `skip_serializing_if` leaves out get their default, as in JSON. What needs the kinds and
+/// names of values in the message is refused with an error that names the type, the field and
+/// [`SelfDescribing`]:
+/// - by the sender: `flatten`, internally and adjacently tagged enums (`#[serde(tag = "…")]`), sequences
+///   and maps that do not know their length, more levels than the stack allows to drop;
+/// - by the receiver, because only `Deserialize` shows it: untagged enums, types such as
+///   `serde_json::Value` that ask what comes (`deserialize_any`), and fields that are skipped, or named
+///   otherwise, on one side only.
+///
+/// Damaged bytes are an error: memory stays in proportion to the message, and the stack grows as it must.
+///
+/// ```
+/// use phalanx::{Bincode, Codec};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, PartialEq, Debug)]
+/// struct Job {
+///     id: u32,
+///     #[serde(default, skip_serializing_if = "Option::is_none")]
+///     seconds: Option<u64>,
+/// }
+///
+/// let job = Job { id: 7, seconds: None };
+/// let mut bytes = Vec::new();
+/// Bincode::encode(&job, &mut bytes)?;
+/// assert_eq!(Bincode::decode::<Job>(&bytes)?, job);
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Bincode;
 
 impl Codec for Bincode {
     const ID: u8 = 1;
 
     #[inline]
     fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Result<(), String> {
-        bincode::serde::encode_into_writer(value, Appending(into), CONFIG)
-            .map_err(|error| error.to_string())
+        format::encode_compact(value, into).map_err(|error| error.to_string())
     }
 
     #[inline]
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-        let limits = Limits::of(bytes.len());
-        let (value, used) = seed_decode_from_slice(Guard::new(&limits), bytes, CONFIG)
-            .map_err(|error| error.to_string())?;
-        if used == bytes.len() {
-            Ok(value)
-        } else {
-            Err(format!("{} bytes follow the value", bytes.len() - used))
-        }
+        format::decode_compact(bytes).map_err(|error| error.to_string())
+    }
+
+    #[inline]
+    fn decode_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecoded> {
+        format::decode_compact(bytes).map_err(Undecoded::from)
+    }
+}
+
+/// A codec that writes the kind of each value and the name of each field.
+///
+/// It carries every type that serde's derive makes, with all of its attributes: untagged, internally and
+/// adjacently tagged enums, `flatten`, fields that are skipped on one side, and types that ask what
+/// comes, such as `serde_json::Value`. `Some(())`, `Some(None)` and `None` stay different, which they do
+/// not in JSON, CBOR and MessagePack. Messages are longer than with [`Bincode`] and take more time.
+///
+/// Types that have a form for people (dates, addresses) travel in it, because serde decodes what it keeps
+/// aside for an untagged enum so. What serde itself cannot keep aside stays an error: integers beyond 64
+/// bits inside an untagged enum or a flattened struct.
+///
+/// ```
+/// use phalanx::SelfDescribing;
+/// use serde_json::{Value, json};
+///
+/// # phalanx::run(|world| -> phalanx::Result<()> {
+/// if world.rank() == 0 && world.size() > 1 {
+///     world.send_object_with::<SelfDescribing, _>(&json!({ "seed": 7, "names": ["a", null] }), 1)?;
+/// }
+/// if world.rank() == 1 {
+///     let settings: Value = world.recv_object_with::<SelfDescribing, _>(0)?;
+///     assert_eq!(settings["seed"], 7);
+/// }
+/// # Ok(())
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SelfDescribing;
+
+impl Codec for SelfDescribing {
+    const ID: u8 = 2;
+
+    fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Result<(), String> {
+        format::encode_described(value, into).map_err(|error| error.to_string())
+    }
+
+    fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+        format::decode_described(bytes).map_err(|error| error.to_string())
+    }
+
+    fn decode_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecoded> {
+        format::decode_described(bytes).map_err(Undecoded::from)
     }
 }

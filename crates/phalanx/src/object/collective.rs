@@ -6,17 +6,18 @@ use std::panic::Location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::Bincode;
+use super::codec::{Bincode, Codec};
 use super::wire;
-use crate::collective::PerRank;
+use crate::collective::{Aside, PerRank, Shares};
 use crate::comm::Comm;
 use crate::datatype::{view_of, view_of_mut};
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::collective::{self as raw, Form, Input, Layout};
-use crate::raw::{View, ViewMut, c_count};
+use crate::raw::collective::{self as raw, Form, Input};
+use crate::raw::{View, ViewMut, state};
 use crate::record::{
     ALLGATHER_OBJECT, ALLTOALL_OBJECT, BCAST_OBJECT, Call, GATHER_OBJECT, SCATTER_OBJECT,
 };
+use crate::request::Run;
 
 /// What a rank tells instead of a length when it has nothing to send because of an error.
 const FAILED: u64 = u64::MAX;
@@ -24,32 +25,9 @@ const FAILED: u64 = u64::MAX;
 const FIRST_PACKET: usize = 1024;
 const LENGTH: usize = size_of::<u64>();
 
-/// Lengths of messages as C wants them, and where each starts.
-struct Cut {
-    counts: Vec<i32>,
-    starts: Vec<i32>,
-    total: usize,
-}
-
-impl Cut {
-    fn new(call: &Call<'_>, lengths: &[u64]) -> Result<Self> {
-        let mut cut = Cut { counts: Vec::new(), starts: Vec::new(), total: 0 };
-        for &length in lengths {
-            cut.counts.push(c_count(call, "length of an object in bytes", length as usize)?);
-            cut.starts.push(c_count(call, "length of all objects in bytes", cut.total)?);
-            cut.total += length as usize;
-        }
-        c_count(call, "length of all objects in bytes", cut.total)?;
-        Ok(cut)
-    }
-
-    fn layout(&self) -> Layout<'_> {
-        Layout { counts: &self.counts, starts: &self.starts }
-    }
-
-    fn blocks(&self, bytes: Vec<u8>) -> Option<PerRank<u8>> {
-        PerRank::from_flat(bytes, self.counts.iter().map(|&count| count as usize).collect())
-    }
+/// Lengths that have been told, none of which says that a rank failed.
+fn known(lengths: &[u64]) -> Vec<usize> {
+    lengths.iter().map(|&length| length as usize).collect()
 }
 
 /// The error on the ranks that are not to blame.
@@ -68,11 +46,10 @@ fn told<T>(encoded: &Result<T>, length: impl Fn(&T) -> usize) -> u64 {
     encoded.as_ref().map_or(FAILED, |it| length(it) as u64)
 }
 
+/// # Collectives of objects
 impl Comm {
-    /// Gives every rank the root's value. `value` is the value (or `Some`) on the root; what other
-    /// ranks pass is dropped. Collective.
-    ///
-    /// Where an `Option` is given, name the type of the result: it could be an `Option` itself.
+    /// Gives every rank the root's value. `value` is `Some` on the root; what other ranks pass is dropped.
+    /// Collective.
     ///
     /// # Errors
     /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if the root gives `None` or its
@@ -89,23 +66,50 @@ impl Comm {
     /// # });
     /// ```
     #[track_caller]
-    pub fn bcast_object<T>(&self, value: impl Into<Option<T>>, root: usize) -> Result<T>
+    pub fn bcast_object<T>(&self, value: Option<T>, root: usize) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
     {
+        self.bcast_object_with::<Bincode, T>(value, root)
+    }
+
+    /// [`bcast_object`](Comm::bcast_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`bcast_object`](Comm::bcast_object).
+    ///
+    /// MPI: as [`bcast_object`](Comm::bcast_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let text = (world.rank() == 0).then(|| "all get this".to_owned());
+    /// let text = world.bcast_object_with::<Bincode, _>(text, 0)?;
+    /// assert_eq!(text, "all get this");
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn bcast_object_with<C, T>(&self, value: Option<T>, root: usize) -> Result<T>
+    where
+        C: Codec,
+        T: Serialize + DeserializeOwned,
+    {
         let call = self.call(&BCAST_OBJECT, Location::caller()).root(root);
-        self.check_root(&call, root)?;
-        let value = value.into();
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| raw::refused(&call, error))?;
         let encoded = match &value {
             _ if self.rank() != root => Ok(Vec::new()),
-            Some(value) => wire::to_bytes::<Bincode, T>(&call, value),
+            Some(value) => wire::to_bytes_checked::<C, T>(&call, value),
             None => Err(nothing_given(&call)),
         };
-        self.bcast_encoded(&call, encoded, root)?.or(value).ok_or_else(|| nothing_given(&call))
+        self.bcast_encoded::<C, T>(&call, encoded, root)?
+            .or(value)
+            .ok_or_else(|| nothing_given(&call))
     }
 
     /// Broadcasts the root's message, or the news that there is none. `None` on the root.
-    pub(super) fn bcast_encoded<T: DeserializeOwned>(
+    pub(super) fn bcast_encoded<C: Codec, T: DeserializeOwned>(
         &self,
         call: &Call<'_>,
         encoded: Result<Vec<u8>>,
@@ -142,15 +146,15 @@ impl Comm {
             return Ok(None);
         }
         let message = first.get(..length).unwrap_or(&bytes);
-        wire::decode::<Bincode, T>(call, message).map(Some)
+        wire::decode::<C, T>(call, message).map(Some)
     }
 
     /// Collects a value of every rank at the root, in the order of the ranks. `Some` on the root alone.
     /// Collective.
     ///
     /// # Errors
-    /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if a value cannot be encoded or
-    /// all together have more than `i32::MAX` bytes; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    /// [`InvalidRoot`](ErrorKind::InvalidRoot); on every rank an error if a value cannot be encoded;
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch).
     ///
     /// MPI: `MPI_Allgather` of the lengths, then `MPI_Gatherv`; MPI-4.1 section 6.5.
     ///
@@ -168,24 +172,55 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.gather_object_with::<Bincode, T>(value, root)
+    }
+
+    /// [`gather_object`](Comm::gather_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`gather_object`](Comm::gather_object).
+    ///
+    /// MPI: as [`gather_object`](Comm::gather_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ranks = world.gather_object_with::<Bincode, _>(&world.rank(), 0)?;
+    /// assert_eq!(ranks, (world.rank() == 0).then(|| (0..world.size()).collect::<Vec<_>>()));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn gather_object_with<C, T>(&self, value: &T, root: usize) -> Result<Option<Vec<T>>>
+    where
+        C: Codec,
+        T: Serialize + DeserializeOwned,
+    {
         let call = self.call(&GATHER_OBJECT, Location::caller()).root(root);
-        self.check_root(&call, root)?;
-        let encoded = wire::to_bytes::<Bincode, T>(&call, value);
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| raw::refused(&call, error))?;
+        let encoded = wire::to_bytes_checked::<C, T>(&call, value);
         let lengths = self.allgather_lengths(&call, told(&encoded, Vec::len))?;
         let mine = encoded?;
         somebody_failed(&call, &lengths)?;
-        let cut = Cut::new(&call, &lengths)?;
-        let mut all = vec![0; if self.rank() == root { cut.total } else { 0 }];
-        let room = (self.rank() == root).then(|| (ViewMut::bytes(&mut all), cut.layout()));
-        raw::gatherv(&call, Form::Blocking, View::bytes(&mine), room, root)?;
-        if self.rank() == root { self.open_all(&call, &cut, all).map(Some) } else { Ok(None) }
+        let (run, send) = (&mut Run::Now, View::bytes(&mine));
+        let aside = &mut Aside::default();
+        if self.rank() != root {
+            self.gather_shares(&call, run, send, None, aside, root)?;
+            return Ok(None);
+        }
+        let lengths = known(&lengths);
+        let shares = Shares::new(&call, &lengths, 1)?;
+        let mut all = vec![0; lengths.iter().sum()];
+        let recv = Some((ViewMut::bytes(&mut all), &shares));
+        self.gather_shares(&call, run, send, recv, aside, root)?;
+        open_all::<C, T>(&call, lengths, all).map(Some)
     }
 
     /// Collects a value of every rank on every rank, in the order of the ranks. Collective.
     ///
     /// # Errors
-    /// On every rank an error if a value cannot be encoded or all together have more than `i32::MAX`
-    /// bytes; [`TypeMismatch`](ErrorKind::TypeMismatch).
+    /// On every rank an error if a value cannot be encoded; [`TypeMismatch`](ErrorKind::TypeMismatch).
     ///
     /// MPI: `MPI_Allgather` of the lengths, then `MPI_Allgatherv`; MPI-4.1 section 6.7.
     ///
@@ -201,16 +236,42 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.allgather_object_with::<Bincode, T>(value)
+    }
+
+    /// [`allgather_object`](Comm::allgather_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`allgather_object`](Comm::allgather_object).
+    ///
+    /// MPI: as [`allgather_object`](Comm::allgather_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ranks = world.allgather_object_with::<Bincode, _>(&world.rank())?;
+    /// assert_eq!(ranks, (0..world.size()).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn allgather_object_with<C, T>(&self, value: &T) -> Result<Vec<T>>
+    where
+        C: Codec,
+        T: Serialize + DeserializeOwned,
+    {
         let call = self.call(&ALLGATHER_OBJECT, Location::caller());
-        let encoded = wire::to_bytes::<Bincode, T>(&call, value);
+        let _permit = state::permit(&call)?;
+        let encoded = wire::to_bytes_checked::<C, T>(&call, value);
         let lengths = self.allgather_lengths(&call, told(&encoded, Vec::len))?;
         let mine = encoded?;
         somebody_failed(&call, &lengths)?;
-        let cut = Cut::new(&call, &lengths)?;
-        let mut all = vec![0; cut.total];
-        let send = Input::View(View::bytes(&mine));
-        raw::allgatherv(&call, Form::Blocking, send, ViewMut::bytes(&mut all), cut.layout())?;
-        self.open_all(&call, &cut, all)
+        let lengths = known(&lengths);
+        let shares = Shares::new(&call, &lengths, 1)?;
+        let mut all = vec![0; lengths.iter().sum()];
+        let (send, recv) = (View::bytes(&mine), (ViewMut::bytes(&mut all), &shares));
+        self.allgather_shares(&call, &mut Run::Now, send, recv, &mut Aside::default())?;
+        open_all::<C, T>(&call, lengths, all)
     }
 
     /// Gives every rank its value of the root's. `values` is `Some` on the root alone and holds one for
@@ -237,14 +298,40 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.scatter_object_with::<Bincode, T>(values, root)
+    }
+
+    /// [`scatter_object`](Comm::scatter_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`scatter_object`](Comm::scatter_object).
+    ///
+    /// MPI: as [`scatter_object`](Comm::scatter_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let tasks: Option<Vec<_>> = (world.rank() == 0).then(|| (0..world.size()).collect());
+    /// let mine = world.scatter_object_with::<Bincode, _>(tasks.as_deref(), 0)?;
+    /// assert_eq!(mine, world.rank());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn scatter_object_with<C, T>(&self, values: Option<&[T]>, root: usize) -> Result<T>
+    where
+        C: Codec,
+        T: Serialize + DeserializeOwned,
+    {
         let call = self.call(&SCATTER_OBJECT, Location::caller()).root(root);
-        self.check_root(&call, root)?;
+        let _permit = state::permit(&call)?;
+        self.check_root(&call, root).map_err(|error| raw::refused(&call, error))?;
         let at_root = self.rank() == root;
         let encoded = match values {
             _ if !at_root => Ok(None),
             None => Err(nothing_given(&call)),
-            Some(values) => self.encode_each(&call, values).and_then(|(bytes, lengths)| {
-                Ok(Some((bytes, Cut::new(&call, &lengths)?, lengths)))
+            Some(values) => self.encode_each::<C, T>(&call, values).and_then(|(bytes, lengths)| {
+                Ok(Some((bytes, Shares::new(&call, &known(&lengths), 1)?, lengths)))
             }),
         };
         let failed = vec![FAILED; self.size()];
@@ -262,9 +349,10 @@ impl Comm {
             return Err(Error::new(ErrorKind::Mismatch, &call, detail));
         }
         let mut mine = vec![0; length[0] as usize];
-        let send = encoded.as_ref().map(|(bytes, cut, _)| (View::bytes(bytes), cut.layout()));
-        raw::scatterv(&call, Form::Blocking, send, ViewMut::bytes(&mut mine), root)?;
-        wire::decode::<Bincode, T>(&call, &mine)
+        let send = encoded.as_ref().map(|(bytes, shares, _)| (View::bytes(bytes), shares));
+        let (run, recv) = (&mut Run::Now, ViewMut::bytes(&mut mine));
+        self.scatter_shares(&call, run, send, recv, &mut Aside::default(), root)?;
+        wire::decode::<C, T>(&call, &mine)
     }
 
     /// Gives every rank its value of this rank's, and takes one from every rank. `values` holds one for
@@ -290,8 +378,33 @@ impl Comm {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.alltoall_object_with::<Bincode, T>(values)
+    }
+
+    /// [`alltoall_object`](Comm::alltoall_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`alltoall_object`](Comm::alltoall_object).
+    ///
+    /// MPI: as [`alltoall_object`](Comm::alltoall_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let inbox = world.alltoall_object_with::<Bincode, _>(&vec![world.rank(); world.size()])?;
+    /// assert_eq!(inbox, (0..world.size()).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn alltoall_object_with<C, T>(&self, values: &[T]) -> Result<Vec<T>>
+    where
+        C: Codec,
+        T: Serialize + DeserializeOwned,
+    {
         let call = self.call(&ALLTOALL_OBJECT, Location::caller());
-        let encoded = self.encode_each(&call, values);
+        let _permit = state::permit(&call)?;
+        let encoded = self.encode_each::<C, T>(&call, values);
         let failed = vec![FAILED; self.size()];
         let outgoing = encoded.as_ref().map_or(&failed[..], |(_, lengths)| &lengths[..]);
         let mut incoming = vec![0; self.size()];
@@ -299,12 +412,14 @@ impl Comm {
         raw::alltoall(&call, Form::Blocking, send, recv)?;
         let (bytes, outgoing) = encoded?;
         somebody_failed(&call, &incoming)?;
-        let (outgoing, incoming) = (Cut::new(&call, &outgoing)?, Cut::new(&call, &incoming)?);
-        let mut all = vec![0; incoming.total];
-        let (send, recv) = (View::bytes(&bytes), ViewMut::bytes(&mut all));
-        let (to, from) = (outgoing.layout(), incoming.layout());
-        raw::alltoallv(&call, Form::Blocking, send, to, recv, from)?;
-        self.open_all(&call, &incoming, all)
+        let incoming = known(&incoming);
+        let outgoing = Shares::new(&call, &known(&outgoing), 1)?;
+        let shares = Shares::new(&call, &incoming, 1)?;
+        let mut all = vec![0; incoming.iter().sum()];
+        let send = (View::bytes(&bytes), &outgoing);
+        let recv = (ViewMut::bytes(&mut all), &shares);
+        self.alltoall_shares(&call, &mut Run::Now, send, recv, &mut Aside::default())?;
+        open_all::<C, T>(&call, incoming, all)
     }
 
     fn allgather_lengths(&self, call: &Call<'_>, mine: u64) -> Result<Vec<u64>> {
@@ -316,7 +431,7 @@ impl Comm {
     }
 
     /// One message for each rank, next to each other.
-    fn encode_each<T: Serialize>(
+    fn encode_each<C: Codec, T: Serialize + DeserializeOwned>(
         &self,
         call: &Call<'_>,
         values: &[T],
@@ -325,7 +440,7 @@ impl Comm {
         let mut bytes = Vec::new();
         let mut lengths = Vec::with_capacity(values.len());
         for value in values {
-            let message = wire::to_bytes::<Bincode, T>(call, value)?;
+            let message = wire::to_bytes_checked::<C, T>(call, value)?;
             lengths.push(message.len() as u64);
             bytes.extend_from_slice(&message);
         }
@@ -340,18 +455,17 @@ impl Comm {
         let detail = format!("{given} values were given for {ranks} ranks");
         Err(Error::new(ErrorKind::InvalidLength, call, detail))
     }
+}
 
-    fn open_all<T: DeserializeOwned>(
-        &self,
-        call: &Call<'_>,
-        cut: &Cut,
-        bytes: Vec<u8>,
-    ) -> Result<Vec<T>> {
-        let Some(blocks) = cut.blocks(bytes) else {
-            return Err(Error::new(ErrorKind::Decode, call, "the lengths do not add up"));
-        };
-        blocks.iter().map(|message| wire::decode::<Bincode, T>(call, message)).collect()
-    }
+fn open_all<C: Codec, T: DeserializeOwned>(
+    call: &Call<'_>,
+    lengths: Vec<usize>,
+    bytes: Vec<u8>,
+) -> Result<Vec<T>> {
+    let Some(blocks) = PerRank::from_flat(bytes, lengths) else {
+        return Err(Error::new(ErrorKind::Decode, call, "the lengths do not add up"));
+    };
+    blocks.iter().map(|message| wire::decode::<C, T>(call, message)).collect()
 }
 
 #[cold]

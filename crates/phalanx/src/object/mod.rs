@@ -4,16 +4,22 @@
 
 mod codec;
 mod collective;
-mod exchange;
-mod guard;
+mod detached;
+mod flat;
+mod format;
+mod incoming;
 mod neighbors;
 mod nonblocking;
+mod outgoing;
 mod p2p;
 pub mod plain;
 mod reduce;
 mod wire;
 
-pub use codec::{Bincode, Codec};
-pub(crate) use p2p::receive_matched;
+pub use codec::{Bincode, Codec, SelfDescribing};
+pub(crate) use detached::{Detached, finish_all, finish_soon, set_budget};
+pub(crate) use incoming::{Arrived, Incoming};
+pub(crate) use outgoing::{Outgoing, start_send};
+pub(crate) use p2p::{receive, receive_first};
 pub(crate) use reduce::{no_value, open_from};
-pub(crate) use wire::{decode, to_bytes};
+pub(crate) use wire::{decode, no_object, to_bytes, to_bytes_checked};

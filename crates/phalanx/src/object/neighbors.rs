@@ -7,8 +7,8 @@ use std::panic::Location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::Bincode;
-use super::exchange::{Exchange, Inbox, Message};
+use super::codec::{Bincode, Codec};
+use super::flat::{Flat, Inbox, Message};
 use super::nonblocking::{open_one, or_empty};
 use super::wire;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,7 +47,33 @@ impl Neighborhood {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.start_allgather_object(&NEIGHBOR_ALLGATHER_OBJECT, value, Location::caller())?.wait()
+        self.neighbor_allgather_object_with::<Bincode, T>(value)
+    }
+
+    /// [`neighbor_allgather_object`](Neighborhood::neighbor_allgather_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`neighbor_allgather_object`](Neighborhood::neighbor_allgather_object).
+    ///
+    /// MPI: as [`neighbor_allgather_object`](Neighborhood::neighbor_allgather_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let ranks = ring.neighbor_allgather_object_with::<Bincode, _>(&ring.rank())?;
+    /// assert_eq!(ranks.len(), ring.indegree());
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn neighbor_allgather_object_with<C, T>(&self, value: &T) -> Result<Vec<Option<T>>>
+    where
+        C: Codec + 'static,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let location = Location::caller();
+        self.start_allgather_object::<C, T>(&NEIGHBOR_ALLGATHER_OBJECT, value, location)?.wait()
     }
 
     /// Starts a [`neighbor_allgather_object`](Neighborhood::neighbor_allgather_object); the value is
@@ -72,21 +98,52 @@ impl Neighborhood {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.start_allgather_object(&INEIGHBOR_ALLGATHER_OBJECT, value, Location::caller())
+        self.ineighbor_allgather_object_with::<Bincode, T>(value)
     }
 
-    fn start_allgather_object<T>(
+    /// [`ineighbor_allgather_object`](Neighborhood::ineighbor_allgather_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`ineighbor_allgather_object`](Neighborhood::ineighbor_allgather_object).
+    ///
+    /// MPI: as [`ineighbor_allgather_object`](Neighborhood::ineighbor_allgather_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let ranks = ring.ineighbor_allgather_object_with::<Bincode, _>(&ring.rank())?.wait()?;
+    /// assert_eq!(ranks.len(), ring.indegree());
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn ineighbor_allgather_object_with<C, T>(
+        &self,
+        value: &T,
+    ) -> Result<Request<Vec<Option<T>>>>
+    where
+        C: Codec + 'static,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let location = Location::caller();
+        self.start_allgather_object::<C, T>(&INEIGHBOR_ALLGATHER_OBJECT, value, location)
+    }
+
+    fn start_allgather_object<C, T>(
         &self,
         operation: &'static Operation,
         value: &T,
         location: &'static Location<'static>,
     ) -> Result<Request<Vec<Option<T>>>>
     where
+        C: Codec + 'static,
         T: Serialize + DeserializeOwned + 'static,
     {
         let call = self.private_call(operation, location);
-        let tag = self.next_collective_tag(&call);
-        let (message, encoded) = or_empty(wire::to_bytes::<Bincode, T>(&call, value));
+        let permit = crate::raw::permit(&call)?;
+        let tag = self.next_collective_tag(&permit, &call);
+        let (message, encoded) = or_empty(wire::to_bytes_checked::<C, T>(&call, value));
         let outgoing = self.outgoing().iter().map(|(to, _)| (to, message.clone()));
         let here = self.clone();
         let finish = move |inbox: Inbox, call: &Call<'_>| {
@@ -94,14 +151,14 @@ impl Neighborhood {
             let mut values = places(&here);
             for ((from, message), (_, indices)) in inbox.iter().zip(here.incoming().iter()) {
                 for &index in indices {
-                    values[index] = Some(open_one(call, message, *from)?);
+                    values[index] = Some(open_one::<C, T>(call, message, *from)?);
                 }
             }
             Ok(values)
         };
         let sources = self.incoming().iter().map(|(from, _)| from);
-        let exchange = Exchange::start(&call, tag, outgoing, sources, finish)?;
-        start_steps(self, &call, exchange)
+        let flat = Flat::start(&call, tag, outgoing, sources, finish)?;
+        start_steps(self, &call, flat)
     }
 
     /// Gives every destination its value, and takes one from every source, in order: `None` for a
@@ -127,7 +184,33 @@ impl Neighborhood {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.start_alltoall_object(&NEIGHBOR_ALLTOALL_OBJECT, values, Location::caller())?.wait()
+        self.neighbor_alltoall_object_with::<Bincode, T>(values)
+    }
+
+    /// [`neighbor_alltoall_object`](Neighborhood::neighbor_alltoall_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`neighbor_alltoall_object`](Neighborhood::neighbor_alltoall_object).
+    ///
+    /// MPI: as [`neighbor_alltoall_object`](Neighborhood::neighbor_alltoall_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let received = ring.neighbor_alltoall_object_with::<Bincode, _>(&['l', 'r'])?;
+    /// assert_eq!(received, [Some('r'), Some('l')]);
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn neighbor_alltoall_object_with<C, T>(&self, values: &[T]) -> Result<Vec<Option<T>>>
+    where
+        C: Codec + 'static,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let location = Location::caller();
+        self.start_alltoall_object::<C, T>(&NEIGHBOR_ALLTOALL_OBJECT, values, location)?.wait()
     }
 
     /// Starts a [`neighbor_alltoall_object`](Neighborhood::neighbor_alltoall_object); the values are
@@ -152,20 +235,51 @@ impl Neighborhood {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.start_alltoall_object(&INEIGHBOR_ALLTOALL_OBJECT, values, Location::caller())
+        self.ineighbor_alltoall_object_with::<Bincode, T>(values)
     }
 
-    fn start_alltoall_object<T>(
+    /// [`ineighbor_alltoall_object`](Neighborhood::ineighbor_alltoall_object) with another codec, which every rank names.
+    ///
+    /// # Errors
+    /// Those of [`ineighbor_alltoall_object`](Neighborhood::ineighbor_alltoall_object).
+    ///
+    /// MPI: as [`ineighbor_alltoall_object`](Neighborhood::ineighbor_alltoall_object).
+    ///
+    /// ```
+    /// use phalanx::Bincode;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
+    /// let received = ring.ineighbor_alltoall_object_with::<Bincode, _>(&['l', 'r'])?.wait()?;
+    /// assert_eq!(received, [Some('r'), Some('l')]);
+    /// ring.free()
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn ineighbor_alltoall_object_with<C, T>(
+        &self,
+        values: &[T],
+    ) -> Result<Request<Vec<Option<T>>>>
+    where
+        C: Codec + 'static,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let location = Location::caller();
+        self.start_alltoall_object::<C, T>(&INEIGHBOR_ALLTOALL_OBJECT, values, location)
+    }
+
+    fn start_alltoall_object<C, T>(
         &self,
         operation: &'static Operation,
         values: &[T],
         location: &'static Location<'static>,
     ) -> Result<Request<Vec<Option<T>>>>
     where
+        C: Codec + 'static,
         T: Serialize + DeserializeOwned + 'static,
     {
         let call = self.private_call(operation, location);
-        let tag = self.next_collective_tag(&call);
+        let permit = crate::raw::permit(&call)?;
+        let tag = self.next_collective_tag(&permit, &call);
         let (given, needed) = (values.len(), self.outdegree());
         let mut failed = Ok(());
         if given != needed {
@@ -177,7 +291,7 @@ impl Neighborhood {
             // Without its values the neighbour hears of it, in an empty message.
             let group: Option<Vec<&T>> = indices.iter().map(|&index| values.get(index)).collect();
             let encoded = match (&failed, group) {
-                (Ok(()), Some(group)) => wire::to_bytes::<Bincode, Vec<&T>>(&call, &group),
+                (Ok(()), Some(group)) => wire::to_bytes::<C, Vec<&T>>(&call, &group),
                 _ => Ok(Vec::new()),
             };
             let (message, outcome) = or_empty(encoded);
@@ -192,7 +306,7 @@ impl Neighborhood {
             failed?;
             let mut values = places(&here);
             for ((from, message), (_, indices)) in inbox.iter().zip(here.incoming().iter()) {
-                let group: Vec<T> = open_one(call, message, *from)?;
+                let group = open_one::<C, Vec<T>>(call, message, *from)?;
                 if group.len() != indices.len() {
                     let (came, edges) = (group.len(), indices.len());
                     let detail = format!("rank {from} sent {came} values over {edges} edges");
@@ -205,7 +319,7 @@ impl Neighborhood {
             Ok(values)
         };
         let sources = self.incoming().iter().map(|(from, _)| from);
-        let exchange = Exchange::start(&call, tag, outgoing, sources, finish)?;
-        start_steps(self, &call, exchange)
+        let flat = Flat::start(&call, tag, outgoing, sources, finish)?;
+        start_steps(self, &call, flat)
     }
 }

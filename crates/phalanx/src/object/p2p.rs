@@ -2,48 +2,69 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{Bincode, Codec};
+use super::detached::Detached;
+use super::incoming::{Incoming, nobody};
+use super::outgoing::{Outgoing, start_send};
 use super::plain::{self, Route};
-use super::wire::{self, Segments};
+use super::wire::{self, FIRST, Segment};
 use crate::comm::{Comm, Dest, Source, Status};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::p2p::Message;
-use crate::raw::p2p::{self, Envelope, Matched, Mode};
-use crate::raw::request::Live;
+use crate::raw::mark::no_object;
+use crate::raw::p2p::{self, Envelope, Matched, Mode, RawStatus};
 use crate::raw::{View, ViewMut};
-use crate::record::{Call, Operation, Peer, RECV_OBJECT, SEND_OBJECT, SSEND_OBJECT};
-use crate::request::{Request, start};
+use crate::record::{Call, ISEND_OBJECT, Operation, Peer, RECV_OBJECT, SEND_OBJECT, SSEND_OBJECT};
+use crate::request::Request;
 
 /// A buffer that is used again for the next message of this thread, unless it has become this large.
 const KEPT: usize = 1 << 20;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SENT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends the thread's buffer, or a new one where it is in use: a user's serialisation may send too.
 fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut buffer = SCRATCH.take();
+    let mut buffer = SENT.take();
     let result = f(&mut buffer);
     if buffer.capacity() <= KEPT {
-        SCRATCH.replace(buffer);
+        SENT.replace(buffer);
     }
     result
 }
 
+/// Lends the thread's buffer for the first part of a message.
+#[inline]
+fn with_room<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut buffer = RECEIVED.take();
+    if buffer.len() < FIRST {
+        buffer.resize(FIRST, 0);
+    }
+    let result = f(&mut buffer);
+    RECEIVED.replace(buffer);
+    result
+}
+
+/// # Messages of objects
+///
+/// Any serde value: it is encoded into one message, whose type is checked by the receiver.
 impl Comm {
     /// Sends any serde value; returns when it may be changed again.
     ///
-    /// Serialisation costs time and a copy, and a large value may wait for its receiver as
-    /// [`send`](Comm::send) does. Numbers in bulk are faster typed, or as fields with
+    /// Serialisation costs time and a copy, and it may wait for its receiver as
+    /// [`send`](Comm::send) does. Of a large value only the first 16 KiB do: the rest is sent from memory of
+    /// this library's own and may still be on its way when this returns. Numbers in bulk are faster typed, or as fields with
     /// [`phalanx::plain`](crate::plain).
     ///
     /// # Errors
-    /// [`Encode`](ErrorKind::Encode) if serde or the codec refuses the value, and those of
+    /// [`Encode`](crate::ErrorKind::Encode) if serde or the codec refuses the value, and those of
     /// [`send`](Comm::send).
     ///
     /// MPI: `MPI_Send`, MPI-4.1 section 3.2.1.
@@ -99,6 +120,22 @@ impl Comm {
         self.send_object_in::<C, T>(&SEND_OBJECT, Mode::Standard, value, to.into(), location)
     }
 
+    /// [`ssend_object`](Comm::ssend_object) with another [`Codec`].
+    ///
+    /// # Errors
+    /// As [`send_object`](Comm::send_object).
+    ///
+    /// MPI: `MPI_Ssend`, MPI-4.1 section 3.4.
+    #[track_caller]
+    pub fn ssend_object_with<C, T>(&self, value: &T, to: impl Into<Dest>) -> Result<()>
+    where
+        C: Codec,
+        T: Serialize + ?Sized,
+    {
+        let (to, location) = (to.into(), Location::caller());
+        self.send_object_in::<C, T>(&SSEND_OBJECT, Mode::Synchronous, value, to, location)
+    }
+
     #[inline]
     fn send_object_in<C: Codec, T: Serialize + ?Sized>(
         &self,
@@ -111,36 +148,76 @@ impl Comm {
         let call = self.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
         with_scratch(|message| {
-            let (encoded, count) =
+            let (encoded, segments) =
                 plain::counting(|| wire::encode::<C, T>(&call, value, &mut *message));
             encoded?;
-            match to.rank {
-                Some(rank) if count > 0 => {
-                    let tag = self.next_out_of_band_tag();
-                    wire::set_segments(message, Segments { count, tag });
-                    p2p::send(&call, mode, View::bytes(message), envelope)?;
-                    let route = Route { comm: self.clone(), operation, location, rank, tag };
-                    plain::sending(&call, route, count, || {
-                        let end = message.len();
-                        C::encode(value, message)?;
-                        let (first, second) = message.split_at(end);
-                        let same = first[wire::HEADER..] == *second;
-                        if same { Ok(()) } else { Err(plain::DIFFERENT.to_owned()) }
-                    })
-                }
-                _ => p2p::send(&call, mode, View::bytes(message), envelope),
+            if message.len() <= FIRST && segments.is_empty() {
+                return p2p::send(&call, mode, View::bytes(message), envelope);
             }
+            let encode = |again: &mut Vec<u8>| C::encode(value, again);
+            self.send_in_parts(&call, mode, message, segments, envelope, encode)
         })
+    }
+
+    /// Sends what does not fit into one message. Leaves a buffer in `message` that may be used again.
+    #[inline(never)]
+    fn send_in_parts(
+        &self,
+        call: &Call<'_>,
+        mode: Mode,
+        message: &mut Vec<u8>,
+        segments: Vec<Segment>,
+        to: Envelope,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+    ) -> Result<()> {
+        let codec_bytes = wire::HEADER..message.len();
+        let tag = self.next_out_of_band_tag();
+        wire::announce(message, &segments, tag);
+        let first = &message[..message.len().min(FIRST)];
+        p2p::send(call, mode, View::bytes(first), to)?;
+        let Ok(rank) = usize::try_from(to.rank) else { return Ok(()) };
+        let beside = Envelope { rank: to.rank, tag };
+        let private = call.privately(self.private(), Peer::To(rank), tag);
+        let whole = Arc::new(std::mem::take(message));
+        let mut rest = None;
+        if whole.len() > FIRST {
+            rest = Some(Detached::send(&private, whole.clone(), FIRST, beside)?);
+        }
+        let mut sent = Ok(());
+        if !segments.is_empty() {
+            let answer = wire::answer_to(beside);
+            let mut clear = Detached::receive_nothing(&private.tag(Some(answer.tag)), answer)?;
+            // This rank itself cannot come while it is here.
+            let is_clear = rank != self.rank() && clear.finish_soon();
+            let route = Route::new(call, self.private(), beside, is_clear, segments);
+            sent = plain::sending(call, route, || {
+                let mut again = Vec::with_capacity(codec_bytes.len());
+                encode(&mut again)?;
+                let same = whole[codec_bytes] == *again;
+                if same { Ok(()) } else { Err(plain::DIFFERENT.to_owned()) }
+            });
+        }
+        match rest {
+            None => *message = Arc::into_inner(whole).unwrap_or_default(),
+            Some(mut rest) => {
+                drop(whole);
+                if rest.finish_soon() {
+                    *message = rest.into_bytes().unwrap_or_default();
+                }
+            }
+        }
+        sent
     }
 
     /// Receives a serde value.
     ///
     /// # Errors
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if another type was sent, or no object at all;
-    /// [`Decode`](ErrorKind::Decode) if the bytes are damaged; those of [`recv`](Comm::recv). The
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if another type was sent, or no object at all;
+    /// [`Decode`](crate::ErrorKind::Decode) if the bytes are damaged; those of [`recv`](Comm::recv). The
     /// message is taken away in each case: the next one arrives.
     ///
-    /// MPI: `MPI_Mprobe` and `MPI_Mrecv`, MPI-4.1 section 3.8.2.
+    /// MPI: `MPI_Recv`, MPI-4.1 section 3.2.4; what is longer than 16 KiB follows on a private
+    /// communicator.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -189,9 +266,10 @@ impl Comm {
         location: &'static Location<'static>,
     ) -> Result<(T, Status)> {
         let call = self.call(&RECV_OBJECT, location).peer(from.peer()).tag(from.tag);
-        let envelope = from.envelope(&call)?;
-        let matched = p2p::probe(&call, envelope)?;
-        receive_matched::<C, T>(self, &call, matched)
+        match receive::<C, T>(self, &call, from.envelope(&call)?)? {
+            Some(both) => Ok(both),
+            None => Err(wire::no_object::<T>(&call, "of 0 bytes")),
+        }
     }
 
     /// Sends a value to one rank and receives one from another, in an order that cannot deadlock.
@@ -199,7 +277,7 @@ impl Comm {
     /// # Errors
     /// Those of [`send_object`](Comm::send_object) and [`recv_object`](Comm::recv_object).
     ///
-    /// MPI: `MPI_Isend`, `MPI_Mprobe`, `MPI_Mrecv`, `MPI_Wait`.
+    /// MPI: `MPI_Isend`, `MPI_Recv`, `MPI_Wait`.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -221,89 +299,141 @@ impl Comm {
         S: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        let (from, location) = (from.into(), Location::caller());
+        let location = Location::caller();
+        self.sendrecv_object_in::<Bincode, S, R>(value, to.into(), from.into(), location)
+    }
+
+    /// [`sendrecv_object`](Comm::sendrecv_object) with another [`Codec`].
+    ///
+    /// # Errors
+    /// As [`sendrecv_object`](Comm::sendrecv_object).
+    ///
+    /// MPI: as [`sendrecv_object`](Comm::sendrecv_object).
+    #[track_caller]
+    pub fn sendrecv_object_with<C, S, R>(
+        &self,
+        value: &S,
+        to: impl Into<Dest>,
+        from: impl Into<Source>,
+    ) -> Result<R>
+    where
+        C: Codec,
+        S: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        let location = Location::caller();
+        self.sendrecv_object_in::<C, S, R>(value, to.into(), from.into(), location)
+    }
+
+    fn sendrecv_object_in<C, S, R>(
+        &self,
+        value: &S,
+        to: Dest,
+        from: Source,
+        location: &'static Location<'static>,
+    ) -> Result<R>
+    where
+        C: Codec,
+        S: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
         // Nothing must be on its way when the other half is refused.
         from.envelope(&self.call(&RECV_OBJECT, location).peer(from.peer()).tag(from.tag))?;
-        let sending = self.start_send_object(value, to.into(), location)?;
-        let received = self.recv_object_in::<Bincode, R>(from, location);
+        let sending =
+            self.isend_object_in::<C, S>(&ISEND_OBJECT, Mode::Standard, value, to, location)?;
+        let received = self.recv_object_in::<C, R>(from, location);
         sending.wait()?;
         Ok(received?.0)
     }
 
-    pub(super) fn start_send_object<T: Serialize + ?Sized>(
+    pub(super) fn isend_object_in<C: Codec, T: Serialize + ?Sized>(
         &self,
+        operation: &'static Operation,
+        mode: Mode,
         value: &T,
         to: Dest,
         location: &'static Location<'static>,
     ) -> Result<Request<()>> {
-        let operation = &crate::record::ISEND_OBJECT;
         let call = self.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let message = wire::to_bytes::<Bincode, T>(&call, value)?;
-        start_bytes(self, &call, message, envelope)
+        let message = Outgoing::encode::<C, T>(self, &call, value)?;
+        start_send(self, &call, mode, message, envelope)
     }
 }
 
-/// Starts to send bytes that the request owns.
-pub(super) fn start_bytes(
+/// Receives a value. An empty message is `None`: no object is empty.
+#[inline]
+pub(crate) fn receive<C: Codec, T: DeserializeOwned>(
     comm: &Comm,
     call: &Call<'_>,
-    message: Vec<u8>,
-    to: Envelope,
-) -> Result<Request<()>> {
-    let begin = |message: &mut Vec<u8>, request: &mut Live| {
-        // SAFETY: the request owns the bytes and keeps them in place until it is complete.
-        unsafe { p2p::isend(call, Mode::Standard, View::bytes(message), to, request) }
-    };
-    start(comm, call, message, begin, |_, _, _| Ok(()))
+    from: Envelope,
+) -> Result<Option<(T, Status)>> {
+    with_room(|room| {
+        let mut raw = RawStatus::empty();
+        p2p::recv(call, ViewMut::bytes(room), from, &mut raw).map_err(no_object)?;
+        open_first::<C, T>(comm, call, room, raw)
+    })
+}
+
+/// Makes the value of a message of which the first part is here.
+#[inline]
+fn open_first<C: Codec, T: DeserializeOwned>(
+    comm: &Comm,
+    call: &Call<'_>,
+    room: &[u8],
+    raw: RawStatus,
+) -> Result<Option<(T, Status)>> {
+    let length = raw.bytes(call)?;
+    let Ok(source) = usize::try_from(raw.source()) else { return Err(nobody(call)) };
+    let message = &room[..length.min(room.len())];
+    if message.is_empty() {
+        return Ok(None);
+    }
+    let call = &call.peer(Peer::From(source)).tag(Some(raw.tag()));
+    let head = wire::head(message);
+    if head.is_some_and(|head| head.segments > 0 || head.total > FIRST) {
+        let mut incoming = Incoming::after(call, comm.private(), message, raw)?;
+        incoming.block(call)?;
+        return incoming.take(call)?.open::<C, T>(call);
+    }
+    let value = wire::decode_after::<C, T>(call, message, head)?;
+    Ok(Some((value, Status { source: Some(source), tag: raw.tag(), len: length })))
+}
+
+/// Receives the first part of an object that was matched.
+pub(crate) fn receive_first(comm: &Comm, call: &Call<'_>, matched: Matched) -> Result<Incoming> {
+    let raw = matched.status;
+    let length = raw.bytes(call)?;
+    if length > FIRST {
+        crate::p2p::discard(call, matched)?;
+        return Err(wire::no_object_at_all(call, length));
+    }
+    with_room(|room| {
+        p2p::mrecv(call, matched, ViewMut::bytes(room))?;
+        Incoming::after(call, comm.private(), &room[..length], raw)
+    })
 }
 
 /// Receives a matched message and makes the value of it.
-pub(crate) fn receive_matched<C: Codec, T: DeserializeOwned>(
+fn receive_matched<C: Codec, T: DeserializeOwned>(
     comm: &Comm,
     call: &Call<'_>,
     matched: Matched,
 ) -> Result<(T, Status)> {
     let raw = matched.status;
+    if raw.source() < 0 {
+        return Err(nobody(call));
+    }
     let length = raw.bytes(call)?;
-    let Ok(source) = usize::try_from(raw.source()) else {
-        let detail = "the null process sends no objects";
-        return Err(Error::new(ErrorKind::InvalidRank, call, detail));
-    };
-    let call = &call.peer(Peer::From(source)).tag(Some(raw.tag()));
-    with_scratch(|message| {
-        if length > KEPT {
-            // Fresh pages of the system are zero already.
-            *message = vec![0; length];
-        } else {
-            message.clear();
-            message.resize(length, 0);
-        }
-        p2p::mrecv(call, matched, ViewMut::bytes(message))?;
-        let value = open::<C, T>(comm, call, message, source)?;
-        Ok((value, Status { source: Some(source), tag: raw.tag(), len: length }))
-    })
-}
-
-/// Makes the value of a message that has arrived, and receives what comes beside it.
-pub(super) fn open<C: Codec, T: DeserializeOwned>(
-    comm: &Comm,
-    call: &Call<'_>,
-    message: &[u8],
-    source: usize,
-) -> Result<T> {
-    let segments = wire::segments(message);
-    if segments.count == 0 {
-        return wire::decode::<C, T>(call, message);
+    if length > FIRST {
+        crate::p2p::discard(call, matched)?;
+        return Err(wire::no_object::<T>(call, &format!("of {length} bytes")));
     }
-    let Segments { count, tag } = segments;
-    if tag < 0 || tag > crate::comm::tag_upper_bound() {
-        let detail = format!("the header announces segments with tag {tag}");
-        return Err(Error::new(ErrorKind::Decode, call, detail));
-    }
-    let (operation, location) = (call.operation, call.location);
-    let route = Route { comm: comm.clone(), operation, location, rank: source, tag };
-    plain::receiving(route, count, || wire::decode::<C, T>(call, message))
+    let opened = with_room(|room| {
+        p2p::mrecv(call, matched, ViewMut::bytes(room))?;
+        open_first::<C, T>(comm, call, room, raw)
+    });
+    opened?.ok_or_else(|| wire::no_object::<T>(call, "of 0 bytes"))
 }
 
 impl Message {
@@ -318,5 +448,31 @@ impl Message {
         let Message { comm, matched } = self;
         let call = Self::call(&comm, &matched);
         Ok(receive_matched::<Bincode, T>(&comm, &call, matched)?.0)
+    }
+
+    /// [`recv_object`](Message::recv_object), with the source, tag and length in bytes of the message.
+    ///
+    /// # Errors
+    /// As [`Comm::recv_object`].
+    ///
+    /// MPI: `MPI_Mrecv`, MPI-4.1 section 3.8.3.
+    #[track_caller]
+    pub fn recv_object_with_status<T: DeserializeOwned>(self) -> Result<(T, Status)> {
+        let Message { comm, matched } = self;
+        let call = Self::call(&comm, &matched);
+        receive_matched::<Bincode, T>(&comm, &call, matched)
+    }
+
+    /// [`recv_object`](Message::recv_object) with another [`Codec`].
+    ///
+    /// # Errors
+    /// As [`Comm::recv_object`].
+    ///
+    /// MPI: `MPI_Mrecv`, MPI-4.1 section 3.8.3.
+    #[track_caller]
+    pub fn recv_object_with<C: Codec, T: DeserializeOwned>(self) -> Result<T> {
+        let Message { comm, matched } = self;
+        let call = Self::call(&comm, &matched);
+        Ok(receive_matched::<C, T>(&comm, &call, matched)?.0)
     }
 }

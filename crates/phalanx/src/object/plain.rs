@@ -22,20 +22,25 @@
 //! # });
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::{Error as _, SerializeTuple};
 use serde::{Deserialize, Deserializer, Serializer};
 
-use crate::comm::Comm;
-use crate::datatype::{Element, view_of, view_of_mut, zeros};
+use super::detached::Detached;
+use super::incoming::ArrivedSegment;
+use super::wire::Segment;
+use crate::datatype::{Element, as_bytes, elements_in, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::View;
 use crate::raw::p2p::{self, Envelope, Mode};
-use crate::record::{Call, Operation};
+use crate::record::{Call, Identity, Operation, Peer};
 
 /// Smaller ones travel inside the message: one message is faster than two.
 const OUT_OF_BAND: usize = 64 * 1024;
@@ -45,38 +50,87 @@ const INLINE: u8 = 0;
 
 /// The place of a segment. A codec that leaves fields out or changes their order is found out by it:
 /// segments come in the order in which they were sent.
-fn beside(index: u32) -> u8 {
-    (index % u32::from(u8::MAX)) as u8 + 1
+fn beside(index: usize) -> u8 {
+    (index % usize::from(u8::MAX)) as u8 + 1
 }
 
 /// Where the segments of the value go that this thread is encoding or decoding now.
 enum Transport {
-    /// The first pass of a send: notes that there are segments.
-    Counting { count: u32 },
+    /// The first pass of a send: notes what segments there are.
+    Counting(Vec<Segment>),
     /// The second pass: sends them, while they are borrowed.
-    Sending { route: Route, done: u32, count: u32 },
-    /// Receives them, in the order in which they were sent.
-    Receiving { route: Route, done: u32, count: u32 },
+    Sending(Route),
+    /// Gives out those that have arrived, in the order in which they were sent.
+    Receiving { segments: std::vec::IntoIter<ArrivedSegment>, done: usize },
 }
 
-/// Whom segments go to or come from, on the private communicator.
+/// Whom segments go to, on the private communicator.
 #[derive(Clone)]
 pub(super) struct Route {
-    pub comm: Comm,
+    pub private: Arc<Identity>,
     pub operation: &'static Operation,
     pub location: &'static std::panic::Location<'static>,
-    pub rank: usize,
-    pub tag: i32,
+    pub to: Envelope,
+    /// Whether the receiver waits for them: they are sent from where they lie. Else they are copied, because
+    /// the sender must not wait for it.
+    pub is_clear: bool,
+    pub announced: Rc<[Segment]>,
+    done: Rc<Cell<usize>>,
 }
 
 impl Route {
-    fn call(&self) -> Call<'_> {
-        self.comm.private_call(self.operation, self.location).tag(Some(self.tag))
+    pub fn new(
+        call: &Call<'_>,
+        private: &Arc<Identity>,
+        to: Envelope,
+        is_clear: bool,
+        announced: Vec<Segment>,
+    ) -> Self {
+        Route {
+            private: private.clone(),
+            operation: call.operation,
+            location: call.location,
+            to,
+            is_clear,
+            announced: announced.into(),
+            done: Rc::default(),
+        }
     }
 
-    fn envelope(&self) -> Envelope {
-        Envelope { rank: self.rank as i32, tag: self.tag }
+    fn call(&self) -> Call<'_> {
+        Call::on(self.operation, &self.private, self.location)
+            .peer(Peer::To(self.to.rank as usize))
+            .tag(Some(self.to.tag))
     }
+
+    /// Sends the next segment. Nobody but the receiver can tell whether it takes it for the right elements.
+    fn send<T: Element>(&self, elements: &[T]) -> std::result::Result<usize, String> {
+        let done = self.done.get();
+        if self.announced.get(done) != Some(&segment_of(elements)) {
+            return Err(DIFFERENT.to_owned());
+        }
+        self.done.set(done + 1);
+        let bytes = bytes_of(elements);
+        let sent = if self.is_clear {
+            p2p::send(&self.call(), Mode::Standard, View::bytes(bytes), self.to)
+        } else {
+            Detached::send(&self.call(), Arc::new(bytes.to_vec()), 0, self.to).map(drop)
+        };
+        sent.map_err(fail)?;
+        Ok(done)
+    }
+
+    /// The receiver waits for all that was announced: those that do not come are empty.
+    fn give_up(&self) -> Result<()> {
+        for _ in self.done.get()..self.announced.len() {
+            drop(Detached::send_nothing(&self.call(), self.to)?);
+        }
+        Ok(())
+    }
+}
+
+fn segment_of<T: Element>(elements: &[T]) -> Segment {
+    Segment { bytes: size_of_val(elements), alignment: align_of::<T>() }
 }
 
 thread_local! {
@@ -106,54 +160,53 @@ fn with_transport<R>(transport: Transport, f: impl FnOnce() -> R) -> (R, Option<
 /// What is wrong with a value whose second pass gives something else than the first.
 pub(super) const DIFFERENT: &str = "the value was serialised differently the second time";
 
-/// Encodes a value whose large segments stay out, and says how many there are.
-pub(super) fn counting<R>(f: impl FnOnce() -> R) -> (R, u32) {
-    match with_transport(Transport::Counting { count: 0 }, f) {
-        (result, Some(Transport::Counting { count })) => (result, count),
-        (result, _) => (result, 0),
+/// Encodes a value whose large segments stay out, and says which they are.
+pub(super) fn counting<R>(f: impl FnOnce() -> R) -> (R, Vec<Segment>) {
+    match with_transport(Transport::Counting(Vec::new()), f) {
+        (result, Some(Transport::Counting(segments))) => (result, segments),
+        (result, _) => (result, Vec::new()),
     }
 }
 
-/// Encodes the value again, to send its segments while they are borrowed.
+/// Encodes the value again, to send its segments while they are borrowed. Whatever happens, the receiver gets as
+/// many as were announced.
 pub(super) fn sending(
     call: &Call<'_>,
     route: Route,
-    count: u32,
     f: impl FnOnce() -> std::result::Result<(), String>,
 ) -> Result<()> {
-    let transport = Transport::Sending { route: route.clone(), done: 0, count };
-    let (result, transport) = with_transport(transport, f);
-    take_failure()?;
-    if let Some(Transport::Sending { done, .. }) = transport {
-        // The header has announced them, so the receiver waits. No segment is empty: it will know.
-        for _ in done..count {
-            p2p::send(&route.call(), Mode::Standard, View::bytes(&[]), route.envelope())?;
+    let second = || with_transport(Transport::Sending(route.clone()), f);
+    // What is borrowed by the closure is the user's value, whose serialisation may panic again.
+    let outcome = catch_unwind(AssertUnwindSafe(second));
+    let told = route.give_up();
+    match outcome {
+        Err(panic) => resume_unwind(panic),
+        Ok((result, _)) => {
+            take_failure()?;
+            told?;
+            result.map_err(|text| Error::new(ErrorKind::Encode, call, text))
         }
     }
-    result.map_err(|text| Error::new(ErrorKind::Encode, call, text))
 }
 
-/// Decodes a value whose segments come beside it; takes all of them away, also when it fails.
-pub(super) fn receiving<R>(route: Route, count: u32, f: impl FnOnce() -> Result<R>) -> Result<R> {
-    let transport = Transport::Receiving { route: route.clone(), done: 0, count };
+/// Decodes a value whose segments came beside it.
+pub(super) fn receiving<R>(
+    segments: Vec<ArrivedSegment>,
+    f: impl FnOnce() -> Result<R>,
+) -> Result<R> {
+    let transport = Transport::Receiving { segments: segments.into_iter(), done: 0 };
     let (result, transport) = with_transport(transport, f);
-    let failed = take_failure();
-    let left = match transport {
-        Some(Transport::Receiving { done, .. }) => count - done,
-        _ => 0,
-    };
-    let call = route.call();
-    for _ in 0..left {
-        let matched = p2p::probe(&call, route.envelope())?;
-        crate::p2p::discard(&call, matched)?;
-    }
-    failed?;
     let value = result?;
-    if left > 0 {
-        let detail = format!("{left} segments of the message belong to no field");
-        return Err(Error::new(ErrorKind::Decode, &call, detail));
+    match transport {
+        Some(Transport::Receiving { segments, .. }) if segments.len() > 0 => {
+            let left = segments.len();
+            let location = std::panic::Location::caller();
+            let call = Call::local(&crate::record::RECV_OBJECT, location);
+            let detail = format!("{left} segments of the message belong to no field");
+            Err(Error::new(ErrorKind::Decode, &call, detail))
+        }
+        _ => Ok(value),
     }
-    Ok(value)
 }
 
 fn take_failure() -> Result<()> {
@@ -186,23 +239,18 @@ pub fn serialize<T: Element, S: Serializer>(
 
 /// The place of large elements. In the second pass they have been sent when it returns.
 fn note_or_send<T: Element>(elements: &[T]) -> std::result::Result<u8, String> {
-    let (index, route) = TRANSPORT.with_borrow_mut(|transport| match transport {
-        Some(Transport::Counting { count }) => {
-            *count += 1;
-            Ok((Some(*count - 1), None))
+    let route = TRANSPORT.with_borrow_mut(|transport| match transport {
+        Some(Transport::Counting(segments)) => {
+            segments.push(segment_of(elements));
+            Err(beside(segments.len() - 1))
         }
-        Some(Transport::Sending { done, count, .. }) if done == count => Err(DIFFERENT),
-        Some(Transport::Sending { route, done, .. }) => {
-            *done += 1;
-            Ok((Some(*done - 1), Some(route.clone())))
-        }
-        Some(Transport::Receiving { .. }) | None => Ok((None, None)),
-    })?;
-    if let Some(route) = route {
-        let view = view_of(elements).map_err(fail)?;
-        p2p::send(&route.call(), Mode::Standard, view, route.envelope()).map_err(fail)?;
+        Some(Transport::Sending(route)) => Ok(route.clone()),
+        Some(Transport::Receiving { .. }) | None => Err(INLINE),
+    });
+    match route {
+        Ok(route) => route.send(elements).map(beside),
+        Err(place) => Ok(place),
     }
-    Ok(index.map_or(INLINE, beside))
 }
 
 /// Deserialises what [`serialize`] made.
@@ -232,6 +280,8 @@ impl<'de, T: Element> Visitor<'de> for Elements<T> {
         let len: u64 = seq.next_element()?.ok_or_else(missing)?;
         let block: OwnedBlock<T> = seq.next_element()?.ok_or_else(missing)?;
         let elements = match place {
+            // Elements of no size have no bytes: the number of them is all there is.
+            INLINE if size_of::<T>() == 0 => zeros(usize::try_from(len).map_err(A::Error::custom)?),
             INLINE => block.0,
             place => receive::<T>(place).map_err(A::Error::custom)?,
         };
@@ -245,29 +295,30 @@ impl<'de, T: Element> Visitor<'de> for Elements<T> {
 }
 
 fn receive<T: Element>(place: u8) -> std::result::Result<Vec<T>, String> {
-    let route = TRANSPORT.with_borrow_mut(|transport| match transport {
-        Some(Transport::Receiving { route, done, count }) if *done < *count => {
-            if place != beside(*done) {
-                return Err("the segments of the message are not in the order of its fields");
-            }
-            *done += 1;
-            Ok(route.clone())
+    let segment = TRANSPORT.with_borrow_mut(|transport| {
+        const NOT_THERE: &str = "the message announces a segment that does not exist";
+        let Some(Transport::Receiving { segments, done }) = transport else {
+            return Err(NOT_THERE);
+        };
+        if segments.len() > 0 && place != beside(*done) {
+            return Err("the segments of the message are not in the order of its fields");
         }
-        _ => Err("the message announces a segment that does not exist"),
+        *done += 1;
+        segments.next().ok_or(NOT_THERE)
     })?;
-    let call = route.call();
-    let matched = p2p::probe(&call, route.envelope()).map_err(fail)?;
-    let status = match crate::p2p::status_of::<T>(&call, &matched.status) {
-        Ok(status) => status,
-        Err(error) => {
-            crate::p2p::discard(&call, matched).map_err(fail)?;
-            return Err(fail(error));
-        }
-    };
-    let mut elements = zeros::<T>(status.len);
-    let view = view_of_mut(&mut elements).map_err(fail)?;
-    p2p::mrecv(&call, matched, view).map_err(fail)?;
-    Ok(elements)
+    let ArrivedSegment { memory, came } = segment;
+    if came < memory.len() {
+        return Err("its sender gave up while it sent the value: its own error says why".to_owned());
+    }
+    let size = size_of::<T>();
+    if size == 0 || !came.is_multiple_of(size) {
+        let name = std::any::type_name::<T>();
+        return Err(format!(
+            "a message of {came} bytes is no whole number of `{name}` of {size} bytes each"
+        ));
+    }
+    // SAFETY: all of its bytes have been received.
+    Ok(unsafe { memory.into_elements() })
 }
 
 /// Bytes that serde moves as one.
@@ -298,12 +349,13 @@ impl<'de, T: Element> Visitor<'de> for BlockVisitor<T> {
     }
 
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> std::result::Result<Self::Value, E> {
-        let size = size_of::<T>();
-        if size == 0 || !bytes.len().is_multiple_of(size) {
-            let text = format!("{} bytes are no whole number of elements of {size}", bytes.len());
-            return Err(E::custom(text));
-        }
-        let mut elements = zeros::<T>(bytes.len() / size);
+        let Some(len) = elements_in::<T>(bytes.len()) else {
+            let (bytes, size) = (bytes.len(), size_of::<T>());
+            return Err(E::custom(format!(
+                "{bytes} bytes are no whole number of elements of {size}"
+            )));
+        };
+        let mut elements = zeros::<T>(len);
         // SAFETY: the vector holds as many bytes; every bit pattern of an element is valid; the two
         // do not overlap.
         unsafe {
@@ -327,6 +379,5 @@ impl<'de, T: Element> Visitor<'de> for BlockVisitor<T> {
 }
 
 fn bytes_of<T: Element>(elements: &[T]) -> &[u8] {
-    // SAFETY: elements have no padding: all their bytes are initialised.
-    unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
+    as_bytes(elements)
 }

@@ -1,47 +1,78 @@
-//! What travels: a header, then the bytes of the codec, in one message.
+//! What travels: a header, the bytes of the codec, and a table of the segments that travel beside them.
 //!
 //! | bytes | meaning |
 //! |---|---|
-//! | 0–1 | magic: tells an object from elements that were sent typed |
-//! | 2 | version of this layout |
-//! | 3 | the codec |
-//! | 4–7 | number of segments that follow out of band (see `plain`) |
-//! | 8–15 | fingerprint of the type |
-//! | 16–23 | length of the codec's bytes |
-//! | 24–27 | tag of the segments on the private communicator |
-//! | 28–31 | checksum of the header: the receiver waits for the segments that it announces |
+//! | 0–7 | magic: tells an object from elements that were sent typed (see `raw/mark.rs`) |
+//! | 8 | version of this layout |
+//! | 9 | the codec |
+//! | 10–11 | zero |
+//! | 12–15 | number of segments that travel beside the message (see `plain`) |
+//! | 16–23 | fingerprint of the type |
+//! | 24–31 | length of the codec's bytes |
+//! | 32–35 | tag of what follows on the private communicator; the next tag is that of the answer |
+//! | 36–39 | checksum of the header: the receiver waits for what it announces |
 //!
-//! All numbers are little-endian. The fingerprint is a hash of the type's name, in which borrowed and
+//! An entry of the table says how long a segment is (8 bytes) and how its elements are aligned (4 bytes), with a
+//! checksum (4 bytes). All numbers are little-endian. How the message is cut is told in `README.md`.
+//!
+//! The fingerprint is a hash of the type's name, in which borrowed and
 //! boxed forms and `Cow` are the same as the owned ones: what is sent as `&str` may be received as `String`.
 
 use std::cell::RefCell;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::codec::Codec;
+use super::codec::{Codec, Undecoded};
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::mark::{self, MAGIC};
+use crate::raw::p2p::Envelope;
 use crate::record::Call;
 
-pub(super) const HEADER: usize = 32;
-const MAGIC: [u8; 2] = [0xF1, 0xA7];
-const VERSION: u8 = 1;
+pub(super) use crate::raw::mark::HEADER;
 
-/// Segments of a message that travel beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Segments {
-    pub count: u32,
-    pub tag: i32,
+const VERSION: u8 = 2;
+/// The length of the table's entry of one segment.
+const ENTRY: usize = 16;
+
+/// A message is cut behind so many bytes: the first part is never longer, so that a receive of this length can
+/// be posted for any object.
+pub(crate) const FIRST: usize = 16 * 1024;
+
+/// A block that travels beside the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub bytes: usize,
+    pub alignment: usize,
 }
 
-/// Appends header and bytes of a value. The segments are written with [`set_segments`].
+/// Where the receiver says that it waits for the segments: with a tag of its own, because with that of the segments
+/// it may send a message itself.
+pub(super) fn answer_to(segments: Envelope) -> Envelope {
+    Envelope { tag: segments.tag + 1, ..segments }
+}
+
+/// What the header says of everything that travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub segments: usize,
+    /// Of what follows on the private communicator.
+    pub tag: i32,
+    /// Of header, codec's bytes and table.
+    pub total: usize,
+    codec_end: usize,
+}
+
+/// Appends header and bytes of a value. What follows is announced with [`announce`].
 pub(super) fn encode<C: Codec, T: Serialize + ?Sized>(
     call: &Call<'_>,
     value: &T,
     into: &mut Vec<u8>,
 ) -> Result<()> {
     into.clear();
-    into.extend_from_slice(&[MAGIC[0], MAGIC[1], VERSION, C::ID, 0, 0, 0, 0]);
+    into.extend_from_slice(&MAGIC);
+    into.extend_from_slice(&[VERSION, C::ID, 0, 0, 0, 0, 0, 0]);
     into.extend_from_slice(&fingerprint::<T>().to_le_bytes());
     into.extend_from_slice(&[0; 16]);
     C::encode(value, into).map_err(|text| {
@@ -49,26 +80,9 @@ pub(super) fn encode<C: Codec, T: Serialize + ?Sized>(
         Error::new(ErrorKind::Encode, call, format!("`{name}`: {text}"))
     })?;
     let length = (into.len() - HEADER) as u64;
-    into[16..24].copy_from_slice(&length.to_le_bytes());
-    seal(into);
+    into[24..32].copy_from_slice(&length.to_le_bytes());
+    mark::seal(into);
     Ok(())
-}
-
-fn seal(message: &mut [u8]) {
-    let sum = checksum(message);
-    message[28..HEADER].copy_from_slice(&sum.to_le_bytes());
-}
-
-/// A hash of the header's first 28 bytes: every bit of them changes it.
-fn checksum(message: &[u8]) -> u32 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let words = [0, 8, 16].map(|at| u64::from_le_bytes(word(message, at)));
-    let last = u64::from(u32::from_le_bytes(word(message, 24)));
-    let sum = words.into_iter().chain([last]).fold(ODD, |sum, word| {
-        let mixed = (sum ^ word).wrapping_mul(ODD);
-        mixed ^ (mixed >> 29)
-    });
-    (sum >> 32) as u32
 }
 
 /// The message of a value, as a vector of its own.
@@ -81,10 +95,50 @@ pub(crate) fn to_bytes<C: Codec, T: Serialize + ?Sized>(
     Ok(bytes)
 }
 
-pub(super) fn set_segments(message: &mut [u8], segments: Segments) {
-    message[4..8].copy_from_slice(&segments.count.to_le_bytes());
-    message[24..28].copy_from_slice(&segments.tag.to_le_bytes());
-    seal(message);
+/// [`to_bytes`] for a value that its receivers decode as the same type. What only `Deserialize` shows, such
+/// as an untagged enum, is found here, before anybody waits for the value: the first one of each type is
+/// decoded again, in debug builds every one.
+pub(crate) fn to_bytes_checked<C: Codec, T: Serialize + DeserializeOwned>(
+    call: &Call<'_>,
+    value: &T,
+) -> Result<Vec<u8>> {
+    const REMEMBERED: usize = 16;
+    thread_local! {
+        static CHECKED: RefCell<[u64; REMEMBERED]> = const { RefCell::new([0; REMEMBERED]) };
+    }
+    let bytes = to_bytes::<C, T>(call, value)?;
+    let key = fingerprint::<T>() ^ u64::from(C::ID);
+    let slot = key as usize % REMEMBERED;
+    if !cfg!(debug_assertions) && CHECKED.with_borrow(|checked| checked[slot]) == key {
+        return Ok(bytes);
+    }
+    if let Err(Undecoded::Type(text)) = C::decode_object::<T>(&bytes[HEADER..]) {
+        let name = std::any::type_name::<T>();
+        return Err(Error::new(ErrorKind::Encode, call, format!("`{name}`: {text}")));
+    }
+    CHECKED.with_borrow_mut(|checked| checked[slot] = key);
+    Ok(bytes)
+}
+
+/// Appends the table of the segments, and says under which tag everything follows that does not belong to the
+/// first part.
+pub(super) fn announce(message: &mut Vec<u8>, segments: &[Segment], tag: i32) {
+    for segment in segments {
+        let mut entry = [0; ENTRY];
+        entry[..8].copy_from_slice(&(segment.bytes as u64).to_le_bytes());
+        entry[8..12].copy_from_slice(&(segment.alignment as u32).to_le_bytes());
+        let sum = hash_of_entry(&entry);
+        entry[12..].copy_from_slice(&sum.to_le_bytes());
+        message.extend_from_slice(&entry);
+    }
+    message[12..16].copy_from_slice(&(segments.len() as u32).to_le_bytes());
+    message[32..36].copy_from_slice(&tag.to_le_bytes());
+    mark::seal(message);
+}
+
+fn hash_of_entry(entry: &[u8]) -> u32 {
+    let alignment = u32::from_le_bytes(word(entry, 8));
+    mark::hash_of([u64::from_le_bytes(word(entry, 0)), u64::from(alignment)])
 }
 
 fn word<const N: usize>(message: &[u8], at: usize) -> [u8; N] {
@@ -93,59 +147,112 @@ fn word<const N: usize>(message: &[u8], at: usize) -> [u8; N] {
     word
 }
 
-fn is_sealed(message: &[u8]) -> bool {
-    u32::from_le_bytes(word(message, 28)) == checksum(message)
+/// What a message or its first part says of the whole, if it has a sound header of this version.
+#[inline]
+pub(super) fn head(message: &[u8]) -> Option<Head> {
+    if !mark::has_magic(message) || !mark::is_sealed(message) || message[8] != VERSION {
+        return None;
+    }
+    let segments = u32::from_le_bytes(word(message, 12)) as usize;
+    let length = usize::try_from(u64::from_le_bytes(word(message, 24))).ok()?;
+    let codec_end = HEADER.checked_add(length)?;
+    let total = segments.checked_mul(ENTRY).and_then(|table| codec_end.checked_add(table))?;
+    Some(Head { segments, tag: i32::from_le_bytes(word(message, 32)), total, codec_end })
 }
 
-/// The segments that a message announces, if it has a sound header.
-pub(super) fn segments(message: &[u8]) -> Segments {
-    if message.len() < HEADER || message[..2] != MAGIC || !is_sealed(message) {
-        return Segments::default();
-    }
-    Segments {
-        count: u32::from_le_bytes(word(message, 4)),
-        tag: i32::from_le_bytes(word(message, 24)),
-    }
+/// The segments that a whole message announces.
+pub(super) fn segments(call: &Call<'_>, message: &[u8]) -> Result<Vec<Segment>> {
+    let Some(Head { codec_end, .. }) = head(message) else { return Ok(Vec::new()) };
+    let table = message.get(codec_end..).unwrap_or(&[]);
+    let segment = |entry: &[u8]| {
+        let bytes = usize::try_from(u64::from_le_bytes(word(entry, 0))).ok()?;
+        let is_sealed = u32::from_le_bytes(word(entry, 12)) == hash_of_entry(entry);
+        let alignment = u32::from_le_bytes(word(entry, 8)) as usize;
+        is_sealed.then_some(Segment { bytes, alignment })
+    };
+    let all: Option<Vec<Segment>> = table.chunks_exact(ENTRY).map(segment).collect();
+    all.ok_or_else(|| {
+        Error::new(ErrorKind::Decode, call, "the checksum of a segment's length is wrong")
+    })
 }
 
 /// Makes the value of a message.
 pub(crate) fn decode<C: Codec, T: DeserializeOwned>(call: &Call<'_>, message: &[u8]) -> Result<T> {
-    let fail = |kind, detail: String| Err(Error::new(kind, call, detail));
+    decode_after::<C, T>(call, message, head(message))
+}
+
+/// The same where the header has been read.
+#[inline]
+pub(super) fn decode_after<C: Codec, T: DeserializeOwned>(
+    call: &Call<'_>,
+    message: &[u8],
+    head: Option<Head>,
+) -> Result<T> {
+    let same = |head: &Head| {
+        head.total == message.len()
+            && message[9] == C::ID
+            && u64::from_le_bytes(word(message, 16)) == fingerprint::<T>()
+    };
+    let Some(Head { codec_end, .. }) = head.filter(same) else {
+        return Err(not_what_was_expected::<C, T>(call, message));
+    };
+    C::decode_object(&message[HEADER..codec_end]).map_err(|reason| {
+        let expected = std::any::type_name::<T>();
+        let (kind, text) = match reason {
+            Undecoded::Bytes(text) => (ErrorKind::Decode, text),
+            Undecoded::Type(text) => (ErrorKind::TypeMismatch, text),
+        };
+        Error::new(kind, call, format!("`{expected}`: {text}"))
+    })
+}
+
+#[cold]
+fn not_what_was_expected<C: Codec, T>(call: &Call<'_>, message: &[u8]) -> Error {
     let expected = std::any::type_name::<T>();
-    if message.len() < HEADER || message[..2] != MAGIC {
-        return fail(
-            ErrorKind::TypeMismatch,
-            format!(
-                "an object of type `{expected}` was expected, the message of {} bytes is no object: \
-                 elements that were sent typed are received with `recv`",
-                message.len()
-            ),
-        );
+    let error = |kind, detail: String| Error::new(kind, call, detail);
+    if !mark::has_magic(message) {
+        return no_object::<T>(call, &format!("of {} bytes", message.len()));
     }
-    if !is_sealed(message) {
-        return fail(ErrorKind::Decode, "the checksum of the header is wrong".to_owned());
+    if !mark::is_sealed(message) {
+        return error(ErrorKind::Decode, "the checksum of the header is wrong".to_owned());
     }
-    if message[2] != VERSION {
-        let version = message[2];
-        return fail(ErrorKind::Decode, format!("version {version} of the wire format"));
+    if message[8] != VERSION {
+        let version = message[8];
+        return error(ErrorKind::Decode, format!("version {version} of the wire format"));
     }
-    if message[3] != C::ID {
-        let (came, wanted) = (message[3], C::ID);
+    if message[9] != C::ID {
+        let (came, wanted) = (message[9], C::ID);
         let detail = format!("the message was made by codec {came}, the receiver uses {wanted}");
-        return fail(ErrorKind::TypeMismatch, detail);
+        return error(ErrorKind::TypeMismatch, detail);
     }
-    if u64::from_le_bytes(word(message, 8)) != fingerprint::<T>() {
+    if u64::from_le_bytes(word(message, 16)) != fingerprint::<T>() {
         let detail = format!("an object of type `{expected}` was expected, another type came");
-        return fail(ErrorKind::TypeMismatch, detail);
+        return error(ErrorKind::TypeMismatch, detail);
     }
-    let length = u64::from_le_bytes(word(message, 16));
-    let actual = (message.len() - HEADER) as u64;
-    if length != actual {
-        let detail = format!("the header announces {length} bytes, {actual} came");
-        return fail(ErrorKind::Decode, detail);
-    }
-    C::decode(&message[HEADER..])
-        .map_err(|text| Error::new(ErrorKind::Decode, call, format!("`{expected}`: {text}")))
+    let length = u64::from_le_bytes(word(message, 24));
+    let came = message.len() - HEADER;
+    error(ErrorKind::Decode, format!("the header announces {length} bytes, {came} came"))
+}
+
+/// The error where elements were sent and an object was to be received.
+#[cold]
+pub(crate) fn no_object<T>(call: &Call<'_>, length: &str) -> Error {
+    let expected = std::any::type_name::<T>();
+    let detail = format!(
+        "an object of type `{expected}` was expected, the message {length} is no object: \
+         elements that were sent typed are received with `recv`"
+    );
+    Error::new(ErrorKind::TypeMismatch, call, detail)
+}
+
+/// The same where the type is not known.
+#[cold]
+pub(super) fn no_object_at_all(call: &Call<'_>, length: usize) -> Error {
+    let detail = format!(
+        "an object was expected, the message of {length} bytes is no object: elements that were sent \
+         typed are received with `recv`"
+    );
+    Error::new(ErrorKind::TypeMismatch, call, detail)
 }
 
 /// A hash of the type's name. Names are addresses of constants, so that the last few types of a
@@ -161,16 +268,9 @@ fn fingerprint<T: ?Sized>() -> u64 {
     KNOWN.with_borrow_mut(|known| {
         let slot = &mut known[(address >> 3) % REMEMBERED];
         if slot.0 != address || slot.1 != length {
-            *slot = (address, length, hash(&normalized(name)));
+            *slot = (address, length, xxh3_64(normalized(name).as_bytes()));
         }
         slot.2
-    })
-}
-
-/// FNV-1a: the same on every machine and in every process.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
@@ -179,7 +279,12 @@ fn normalized(name: &str) -> String {
     const BOXES: [&str; 4] =
         ["alloc::boxed::Box<", "alloc::rc::Rc<", "alloc::sync::Arc<", "alloc::borrow::Cow<"];
     const VECTOR: &str = "alloc::vec::Vec<";
-    const STRING: &str = "alloc::string::String";
+    const OWNED: [(&str, &str); 4] = [
+        ("str", "alloc::string::String"),
+        ("std::path::Path", "std::path::PathBuf"),
+        ("core::ffi::c_str::CStr", "alloc::ffi::c_str::CString"),
+        ("std::ffi::os_str::OsStr", "std::ffi::os_str::OsString"),
+    ];
     let mut result = String::with_capacity(name.len() + 16);
     // What each open bracket was replaced by: its closing partner is replaced alike.
     let mut closing: Vec<&str> = Vec::new();
@@ -193,9 +298,13 @@ fn normalized(name: &str) -> String {
             continue;
         }
         let ends_word = |next: Option<char>| next.is_none_or(|c| !c.is_alphanumeric() && c != '_');
-        if !in_word && rest.starts_with("str") && ends_word(rest[3..].chars().next()) {
-            result.push_str(STRING);
-            rest = &rest[3..];
+        let owned = OWNED.iter().find_map(|(borrowed, owned)| {
+            let after = rest.strip_prefix(borrowed)?;
+            ends_word(after.chars().next()).then_some((owned, after))
+        });
+        if let (false, Some((owned, after))) = (in_word, owned) {
+            result.push_str(owned);
+            rest = after;
             continue;
         }
         match character {
@@ -246,7 +355,9 @@ mod tests {
     use crate::object::Bincode;
     use crate::record::SEND_OBJECT;
     use std::borrow::Cow;
+    use std::ffi::{CStr, CString, OsStr, OsString};
     use std::panic::Location;
+    use std::path::{Path, PathBuf};
 
     fn call() -> Call<'static> {
         Call::local(&SEND_OBJECT, Location::caller())
@@ -260,6 +371,10 @@ mod tests {
         assert_eq!(fingerprint::<(&str, &[u8])>(), fingerprint::<(String, Vec<u8>)>());
         assert_eq!(fingerprint::<Box<[Box<str>]>>(), fingerprint::<Vec<String>>());
         assert_eq!(fingerprint::<Vec<&[u8; 3]>>(), fingerprint::<Vec<[u8; 3]>>());
+        assert_eq!(fingerprint::<&Path>(), fingerprint::<PathBuf>());
+        assert_eq!(fingerprint::<Vec<&CStr>>(), fingerprint::<Vec<CString>>());
+        assert_eq!(fingerprint::<(&OsStr, u8)>(), fingerprint::<(OsString, u8)>());
+        assert_eq!(fingerprint::<Cow<'_, Path>>(), fingerprint::<PathBuf>());
         assert_eq!(
             fingerprint::<(Cow<'_, str>, Cow<'_, [u8]>)>(),
             fingerprint::<(String, Vec<u8>)>()
@@ -282,6 +397,37 @@ mod tests {
             decode::<Bincode, (u8, Vec<String>, Option<f64>)>(&call(), &bytes).unwrap(),
             value
         );
+    }
+
+    #[test]
+    fn a_header_of_which_one_bit_is_wrong_announces_nothing() {
+        let mut bytes = to_bytes::<Bincode, _>(&call(), &vec![1_u8; 100]).unwrap();
+        announce(&mut bytes, &[Segment { bytes: 70_000, alignment: 8 }], 77);
+        let sound = head(&bytes).unwrap();
+        assert_eq!((sound.segments, sound.tag, sound.total), (1, 77, bytes.len()));
+        for bit in 0..8 * HEADER {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(head(&damaged), None, "bit {bit}");
+            assert!(decode::<Bincode, Vec<u8>>(&call(), &damaged).is_err());
+        }
+        assert_eq!(head(&bytes[..HEADER - 1]), None);
+    }
+
+    #[test]
+    fn lengths_of_segments_are_what_was_announced_or_an_error() {
+        let segments =
+            [Segment { bytes: 1 << 40, alignment: 1 }, Segment { bytes: 65_536, alignment: 16 }];
+        let mut bytes = to_bytes::<Bincode, _>(&call(), &0.5).unwrap();
+        let table = bytes.len();
+        announce(&mut bytes, &segments, 1);
+        assert_eq!(super::segments(&call(), &bytes).unwrap(), segments);
+        assert_eq!(decode::<Bincode, f64>(&call(), &bytes).unwrap(), 0.5);
+        for bit in 8 * table..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(super::segments(&call(), &damaged).unwrap_err().is_decode(), "bit {bit}");
+        }
     }
 
     #[test]

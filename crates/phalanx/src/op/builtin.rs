@@ -6,15 +6,25 @@ use crate::error::Result;
 use crate::raw::op;
 use crate::record::Call;
 
-/// Elements that can be added, multiplied and compared: numbers, and arrays of them.
+/// Elements that can be added and multiplied: numbers, and arrays of them.
 ///
 /// # Safety
-/// The MPI datatype of the element is one that `MPI_SUM`, `MPI_PROD`, `MPI_MIN` and `MPI_MAX` accept.
+/// The MPI datatype of the element is one that `MPI_SUM` and `MPI_PROD` accept.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a number that MPI can add, multiply and compare",
+    message = "`{Self}` is not a number that MPI can add and multiply",
     note = "reduce other elements with a closure: `op(|a, b| …)`"
 )]
 pub unsafe trait Number: Element {}
+
+/// Numbers that can be compared: all but complex ones.
+///
+/// # Safety
+/// The MPI datatype of the element is one that `MPI_MIN` and `MPI_MAX` accept.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a number that MPI can compare",
+    note = "reduce other elements with a closure: `op(|a, b| …)`"
+)]
+pub unsafe trait Real: Number {}
 
 /// Elements with bits of their own: integers, and arrays of them.
 ///
@@ -24,7 +34,7 @@ pub unsafe trait Number: Element {}
     message = "`{Self}` is not an integer: bit and logical operations reduce integers",
     note = "floating point numbers have Sum, Product, Min and Max"
 )]
-pub unsafe trait Integer: Number {}
+pub unsafe trait Integer: Real {}
 
 macro_rules! mark {
     ($marker:ident: $($type:ty)*) => {
@@ -36,10 +46,13 @@ macro_rules! mark {
 }
 
 mark!(Number: i8 i16 i32 i64 isize u8 u16 u32 u64 usize f32 f64);
+mark!(Real: i8 i16 i32 i64 isize u8 u16 u32 u64 usize f32 f64);
 mark!(Integer: i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
 
 // SAFETY: the datatype of an array is that of its elements.
 unsafe impl<T: Number, const N: usize> Number for [T; N] {}
+// SAFETY: as above.
+unsafe impl<T: Real, const N: usize> Real for [T; N] {}
 // SAFETY: as above.
 unsafe impl<T: Integer, const N: usize> Integer for [T; N] {}
 
@@ -63,8 +76,8 @@ macro_rules! operations {
 operations! {
     Sum: Number = sum, "MPI_SUM", "Addition. Integers wrap, as they do in C";
     Product: Number = product, "MPI_PROD", "Multiplication. Integers wrap, as they do in C";
-    Min: Number = min, "MPI_MIN", "The smaller";
-    Max: Number = max, "MPI_MAX", "The larger";
+    Min: Real = min, "MPI_MIN", "The smaller";
+    Max: Real = max, "MPI_MAX", "The larger";
     BitAnd: Integer = bit_and, "MPI_BAND", "Bits that are set in both";
     BitOr: Integer = bit_or, "MPI_BOR", "Bits that are set in one or both";
     BitXor: Integer = bit_xor, "MPI_BXOR", "Bits that are set in one of the two";

@@ -2,11 +2,13 @@
 
 mod builtin;
 mod closure;
+#[cfg(feature = "half")]
+mod half;
 mod located;
 
 pub use builtin::{
     BitAnd, BitOr, BitXor, Integer, LogicalAnd, LogicalOr, LogicalXor, Max, Min, Number, Product,
-    Sum,
+    Real, Sum,
 };
 pub use closure::{Custom, op};
 pub use located::{Locatable, Located, MaxLoc, MinLoc};
@@ -21,8 +23,8 @@ use crate::record::{Call, name_of};
 
 /// How two elements become one in a reduction.
 ///
-/// [`Sum`], [`Product`], [`Min`] and [`Max`] work on numbers, the bit and logical operations on
-/// integers, [`MinLoc`] and [`MaxLoc`] on [`Located`] values, and [`op`] makes one of a closure. Arrays
+/// [`Sum`] and [`Product`] work on numbers, [`Min`] and [`Max`] on those that are not complex, the bit and
+/// logical operations on integers, [`MinLoc`] and [`MaxLoc`] on [`Located`] values, and [`op`] makes one of a closure. Arrays
 /// are reduced element by element. What makes no sense does not compile:
 ///
 /// ```compile_fail
@@ -51,6 +53,18 @@ pub struct Prepared {
 enum Kind {
     Builtin(RawOp),
     User(UserOp),
+}
+
+impl Drop for Prepared {
+    /// A panic of the closure that nobody waits for fails the rank, as one that somebody waits for does.
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Kind::User(op) = &self.kind
+            && let Some(panic) = op.take_panic()
+        {
+            crate::world::end_job_by_panic(&*panic);
+        }
+    }
 }
 
 impl Prepared {
@@ -111,17 +125,25 @@ impl Prepared {
         elements: usize,
         location: &'static Location<'static>,
     ) -> Result<(usize, phalanx_sys::MPI_Datatype)> {
+        // Elements of no size have nothing to combine; libraries differ in what they do with such types.
+        if size_of::<T>() == 0 {
+            return Ok((0, T::datatype()?.0));
+        }
         match self.kind {
             Kind::Builtin(_) => Ok((elements * T::ITEMS, T::datatype()?.0)),
-            Kind::User(_) => Ok((elements, whole_element::<T>(location)?.0)),
+            Kind::User(_) => {
+                let (datatype, items) = whole_element::<T>(location)?;
+                Ok((elements * items, datatype.0))
+            }
         }
     }
 
     /// Items that this operation sees in one element.
     pub(crate) fn items_per_element<T: Element>(&self) -> usize {
         match self.kind {
+            _ if size_of::<T>() == 0 => 0,
             Kind::Builtin(_) => T::ITEMS,
-            Kind::User(_) => 1,
+            Kind::User(_) => T::ITEMS.min(1),
         }
     }
 }

@@ -19,6 +19,7 @@ pub struct Message {
     pub(crate) matched: Matched,
 }
 
+/// # Looking at a message before it is received
 impl Comm {
     /// Waits for a message and takes hold of it without receiving it.
     ///
@@ -118,6 +119,19 @@ impl Message {
         let Message { comm, matched } = self;
         let call = Self::call(&comm, &matched);
         Ok(R::receive_matched(&call, matched)?.0)
+    }
+
+    /// [`recv`](Message::recv), with the source, tag and length of the message.
+    ///
+    /// # Errors
+    /// As [`Comm::recv`].
+    ///
+    /// MPI: `MPI_Mrecv`, MPI-4.1 section 3.8.3.
+    #[track_caller]
+    pub fn recv_with_status<R: Received>(self) -> Result<(R, Status)> {
+        let Message { comm, matched } = self;
+        let call = Self::call(&comm, &matched);
+        R::receive_matched(&call, matched)
     }
 
     /// Receives it into a buffer, as [`Comm::recv_into`] does.

@@ -4,13 +4,15 @@ use std::mem::MaybeUninit;
 use std::panic::Location;
 
 use crate::comm::{Comm, Source, Status};
-use crate::datatype::{Element, PayloadMut, SingleElement};
+use crate::datatype::{Element, PayloadMut, SingleElement, elements_in, is_all, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::ViewMut;
 use crate::raw::datatype;
+use crate::raw::mark::HEADER;
 use crate::raw::p2p::{self, Matched, RawStatus};
 use crate::record::{Call, RECV, RECV_INTO, name_of};
 
+/// # Receiving elements
 impl Comm {
     /// Receives elements into a new value: a `Vec` or boxed slice of the message's length, an
     /// array of just that length, or one element.
@@ -19,9 +21,16 @@ impl Comm {
     /// [`any()`](crate::any) takes the next message of any rank;
     /// [`recv_with_status`](Comm::recv_with_status) then says whose it was.
     ///
+    /// A message does not carry its type. In debug builds and in tests it is compared with that of the sender all
+    /// the same, where both ranks are on one node and only one thread makes MPI calls: `i64` received as `f64` is
+    /// an error that names both lines. `PHALANX_WATCH_TYPES=off` turns that off, `on` turns it on in a release
+    /// build; strict mode (`PHALANX_WATCH=strict`) compares between nodes, and the types of collectives. In a
+    /// release build elements of the same size are not told apart.
+    ///
     /// # Errors
     /// [`InvalidRank`](ErrorKind::InvalidRank), [`InvalidTag`](ErrorKind::InvalidTag),
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the message is no whole number of elements,
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the message is no whole number of elements, or of another
+    /// type where that is compared, or an object (elements are taken for one by chance once in 2⁹⁶ messages),
     /// [`Truncated`](ErrorKind::Truncated) and [`InvalidLength`](ErrorKind::InvalidLength) if one
     /// element was asked for and the message holds more or none.
     ///
@@ -103,20 +112,21 @@ impl Comm {
         let call = self.call(&RECV_INTO, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
         let mut raw = RawStatus::empty();
-        p2p::recv(&call, buffer.view_mut()?, envelope, &mut raw)?;
+        let view = buffer.view_mut().map_err(|error| error.at(&call))?;
+        p2p::recv(&call, view, envelope, &mut raw)?;
         status_of::<P::Element>(&call, &raw)
     }
 }
 
-/// What a message of `T` was.
+/// What a message of `T` was. Any number of elements of no size is a message of no bytes, which counts as none
+/// of them.
 #[inline(always)]
 pub(crate) fn status_of<T: Element>(call: &Call<'_>, raw: &RawStatus) -> Result<Status> {
     let bytes = raw.bytes(call)?;
-    let size = size_of::<T>();
-    if size == 0 || bytes % size != 0 {
-        return Err(wrong_size::<T>(&call.copy(), bytes));
+    match elements_in::<T>(bytes) {
+        Some(len) => Ok(Status { source: usize::try_from(raw.source()).ok(), tag: raw.tag(), len }),
+        None => Err(wrong_size::<T>(&call.copy(), bytes)),
     }
-    Ok(Status { source: usize::try_from(raw.source()).ok(), tag: raw.tag(), len: bytes / size })
 }
 
 #[cold]
@@ -131,7 +141,8 @@ fn wrong_size<T>(call: &Call<'_>, bytes: usize) -> Error {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be received typed",
     note = "`recv` returns `Vec<T>`, `Box<[T]>`, `[T; N]` or one `T`, where `T: Element`",
-    note = "any serde value is received with `recv_object`"
+    note = "any serde value is received with `recv_object`",
+    note = "if this is about `!` or `()`, nothing says what is received: `let x: Vec<f64> = comm.recv(0)?`"
 )]
 pub trait Received: Sized {
     /// What the message holds.
@@ -196,6 +207,7 @@ impl<T: Element, const N: usize> Received for [T; N] {
 
     fn from_elements(call: &Call<'_>, elements: Vec<T>) -> Result<Self> {
         let came = elements.len();
+        let elements = if is_all::<T>(N, came) && came != N { zeros(N) } else { elements };
         elements.try_into().map_err(|_| {
             let kind = if came > N { ErrorKind::Truncated } else { ErrorKind::InvalidLength };
             let detail = format!("{N} elements were asked for, the message holds {came}");
@@ -211,6 +223,10 @@ impl<T: SingleElement> Received for T {
     fn receive(call: &Call<'_>, from: Source) -> Result<(Self, Status)> {
         let envelope = from.envelope(call)?;
         let mut element = MaybeUninit::<T>::uninit();
+        if size_of::<T>() >= HEADER {
+            // The receive looks at its beginning, which a shorter message leaves as it is.
+            element = MaybeUninit::zeroed();
+        }
         // SAFETY: the element is writable.
         let view = unsafe {
             let pointer = element.as_mut_ptr().cast();
@@ -219,20 +235,53 @@ impl<T: SingleElement> Received for T {
         let mut raw = RawStatus::empty();
         p2p::recv(call, view, envelope, &mut raw)?;
         let status = status_of::<T>(call, &raw)?;
-        if status.len != 1 {
+        if !is_all::<T>(1, status.len) {
             return Err(not_one(call, status.len));
         }
-        // SAFETY: one whole element was received.
+        // SAFETY: one whole element was received, or it has no bytes.
         Ok((unsafe { element.assume_init() }, status))
     }
 
     fn from_elements(call: &Call<'_>, elements: Vec<T>) -> Result<Self> {
         match elements[..] {
             [element] => Ok(element),
+            [] if is_all::<T>(1, 0) => Ok(zeros(1)[0]),
             _ => Err(not_one(call, elements.len())),
         }
     }
 }
+
+/// What [`irecv`](Comm::irecv) may return: one element or an array, whose types say how long the message is.
+#[diagnostic::on_unimplemented(
+    message = "the type `{Self}` does not say how long the message is",
+    note = "`irecv` returns one `T` or `[T; N]`, where `T: Element`",
+    note = "for a `Vec<T>` or `Box<[T]>` say how long it may be: `irecv_at_most::<Vec<T>>(n, from)`, or give a \
+            buffer: `irecv_into(buffer, from)`",
+    note = "any serde value of any length is received with `irecv_object`"
+)]
+pub trait ReceivedWhole: Received {
+    #[doc(hidden)]
+    const LENGTH: usize;
+}
+
+impl<T: SingleElement> ReceivedWhole for T {
+    const LENGTH: usize = 1;
+}
+
+impl<T: Element, const N: usize> ReceivedWhole for [T; N] {
+    const LENGTH: usize = N;
+}
+
+/// What [`irecv_at_most`](Comm::irecv_at_most) may return: `Vec<T>` or `Box<[T]>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not received with a bound",
+    note = "`irecv_at_most` returns `Vec<T>` or `Box<[T]>`, where `T: Element`",
+    note = "one `T` or `[T; N]` is received with `irecv`, any serde value with `irecv_object`"
+)]
+pub trait ReceivedAtMost: Received {}
+
+impl<T: Element> ReceivedAtMost for Vec<T> {}
+impl<T: Element> ReceivedAtMost for Box<[T]> {}
 
 #[cold]
 fn not_one(call: &Call<'_>, len: usize) -> Error {

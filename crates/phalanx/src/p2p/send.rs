@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::raw::p2p::{self, Mode};
 use crate::record::{BSEND, Operation, RSEND, SEND, SSEND};
 
+/// # Sending elements
+///
+/// Point-to-point messages of numbers and other [elements](crate::Element): one MPI call, no copy.
 impl Comm {
     /// Sends elements; returns when the buffer may be used again.
     ///
@@ -129,6 +132,7 @@ impl Comm {
         location: &'static Location<'static>,
     ) -> Result<()> {
         let call = self.call(operation, location).peer(to.peer()).tag(Some(to.tag));
-        p2p::send(&call, mode, data.view()?, to.envelope(&call)?)
+        let view = data.view().map_err(|error| error.at(&call))?;
+        p2p::send(&call, mode, view, to.envelope(&call)?)
     }
 }

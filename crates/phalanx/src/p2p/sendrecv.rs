@@ -10,6 +10,7 @@ use crate::raw::p2p::{self, Envelope, RawStatus};
 use crate::raw::wait::{Policy, policy};
 use crate::record::{Call, SENDRECV, SENDRECV_REPLACE};
 
+/// # Sending and receiving elements at once
 impl Comm {
     /// Sends to one rank and receives as many elements from another, in one operation that cannot
     /// deadlock.
@@ -79,7 +80,9 @@ impl Comm {
         let outgoing = to.envelope(&call)?;
         let receiving = call.peer(from.peer()).tag(from.tag);
         let incoming = from.envelope(&receiving)?;
-        let raw = p2p::sendrecv(&call, data.view()?, outgoing, buffer.view_mut()?, incoming)?;
+        let view = data.view().map_err(|error| error.at(&call))?;
+        let room = buffer.view_mut().map_err(|error| error.at(&receiving))?;
+        let raw = p2p::sendrecv(&call, view, outgoing, room, incoming)?;
         status_of::<Q::Element>(&receiving, &raw)
     }
 

@@ -4,6 +4,7 @@ use std::os::raw::{c_char, c_int};
 
 use phalanx_sys as ffi;
 
+use super::later::{self, Handle};
 use super::{c_count, gate, gate_as, gate_collective, string_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Call, FREE, Identity, Kind, What, no_name};
@@ -81,6 +82,20 @@ pub(crate) fn bcast_number(call: &Call<'_>, comm: ffi::MPI_Comm, number: u64) ->
     Ok(number)
 }
 
+/// Gives every member the bytes of one of them.
+pub(crate) fn bcast_bytes(
+    call: &Call<'_>,
+    comm: ffi::MPI_Comm,
+    root: usize,
+    bytes: &mut [u8],
+) -> Result<()> {
+    let (count, root) = (c_count(call, "length of a text", bytes.len())?, root as c_int);
+    gate(call, || {
+        // SAFETY: the communicator is live, and the memory is lent until the call returns.
+        unsafe { ffi::MPI_Bcast(bytes.as_mut_ptr().cast(), count, ffi::phx_byte(), root, comm) }
+    })
+}
+
 /// The largest number of any member.
 pub(crate) fn largest(call: &Call<'_>, comm: ffi::MPI_Comm, number: u64) -> Result<u64> {
     let mut largest = 0_u64;
@@ -98,6 +113,25 @@ pub(crate) fn largest(call: &Call<'_>, comm: ffi::MPI_Comm, number: u64) -> Resu
         }
     })?;
     Ok(largest)
+}
+
+/// The bits that are set on every member.
+pub(crate) fn common_bits(call: &Call<'_>, comm: ffi::MPI_Comm, bits: u64) -> Result<u64> {
+    let mut common = 0_u64;
+    gate(call, || {
+        // SAFETY: the communicator is live, both numbers have 64 bits.
+        unsafe {
+            ffi::MPI_Allreduce(
+                (&raw const bits).cast(),
+                (&raw mut common).cast(),
+                1,
+                ffi::RSMPI_UINT64_T,
+                ffi::RSMPI_BAND,
+                comm,
+            )
+        }
+    })?;
+    Ok(common)
 }
 
 /// Duplicates `comm`. Collective over it.
@@ -239,13 +273,9 @@ impl Drop for RawGroup {
     fn drop(&mut self) {
         // SAFETY: reading a constant of the C library.
         let empty = unsafe { ffi::RSMPI_GROUP_EMPTY };
-        if self.0 == empty || !super::state::is_running() {
-            return;
+        if self.0 != empty {
+            later::free(Handle::Group(self.0));
         }
-        let call = Call::local(&crate::record::GROUP, std::panic::Location::caller());
-        // SAFETY: the handle is freed once. A refusal (a wrong thread) leaves it to finalize: a drop
-        // has nobody to tell.
-        let _ = gate(&call, || unsafe { ffi::MPI_Group_free(&mut self.0) });
     }
 }
 

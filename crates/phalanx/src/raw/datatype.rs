@@ -5,6 +5,8 @@ use std::panic::Location;
 
 use phalanx_sys as ffi;
 
+use super::large::Counted;
+use super::later::{self, Handle};
 use super::{c_count, gate};
 use crate::error::Result;
 use crate::record::{Call, DATATYPE};
@@ -21,8 +23,9 @@ unsafe impl Sync for Datatype {}
 
 /// Declares one function for each predefined datatype.
 macro_rules! predefined {
-    ($($name:ident = $constant:ident;)*) => {
+    ($($(#[$attribute:meta])* $name:ident = $constant:ident;)*) => {
         $(
+            $(#[$attribute])*
             #[inline(always)]
             pub(crate) fn $name() -> Datatype {
                 // SAFETY: reading a constant of the C library.
@@ -43,6 +46,10 @@ predefined! {
     uint64 = RSMPI_UINT64_T;
     float = RSMPI_FLOAT;
     double = RSMPI_DOUBLE;
+    #[cfg(feature = "num-complex")]
+    float_complex = RSMPI_FLOAT_COMPLEX;
+    #[cfg(feature = "num-complex")]
+    double_complex = RSMPI_DOUBLE_COMPLEX;
     null = RSMPI_DATATYPE_NULL;
 }
 
@@ -66,22 +73,41 @@ pub(crate) fn contiguous(
     commit(&call, made)
 }
 
-/// `blocks` blocks of `length` items, `stride` items apart.
-pub(crate) fn vector(
-    blocks: usize,
+/// A type that is freed when a larger one has been made of it.
+struct Part(Datatype);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        free(self.0);
+    }
+}
+
+/// Blocks of `length` items in a pattern of several dimensions: for each, the innermost first, how many
+/// there are and how many bytes they are apart.
+pub(crate) fn vectors(
+    dimensions: &[(usize, isize)],
     length: usize,
-    stride: usize,
     of: Datatype,
     location: &'static Location<'static>,
 ) -> Result<Datatype> {
     let call = Call::local(&DATATYPE, location);
-    let blocks = c_count(&call, "number of blocks", blocks)?;
-    let length = c_count(&call, "length of a block", length)?;
-    let stride = c_count(&call, "stride", stride)?;
-    let mut made = null().0;
-    // SAFETY: `of` is a live datatype and `made` is writable.
-    gate(&call, || unsafe { ffi::MPI_Type_vector(blocks, length, stride, of.0, &mut made) })?;
-    commit(&call, made)
+    let block = Counted::new(&call, length, of.0)?;
+    let mut whole = null().0;
+    // SAFETY: the block's type is live and `whole` is writable.
+    gate(&call, || unsafe { ffi::MPI_Type_contiguous(block.count, block.datatype, &mut whole) })?;
+    let mut whole = Part(Datatype(whole));
+    for &(count, stride) in dimensions {
+        let count = c_count(&call, "number of blocks", count)?;
+        let mut next = null().0;
+        // SAFETY: the type so far is live and `next` is writable.
+        gate(&call, || unsafe {
+            ffi::MPI_Type_create_hvector(count, 1, stride as ffi::MPI_Aint, whole.0.0, &mut next)
+        })?;
+        whole = Part(Datatype(next));
+    }
+    let datatype = commit(&call, whole.0.0)?;
+    std::mem::forget(whole);
+    Ok(datatype)
 }
 
 /// A struct of fields: for each its offset in bytes, its datatype and how many items of it; with the
@@ -121,14 +147,9 @@ pub(crate) fn structure(
     commit(&call, resized)
 }
 
-/// Frees a datatype that was built. Outside a running world there is nothing left to free.
-pub(crate) fn free(mut datatype: Datatype) {
-    if super::state::is_running() {
-        let call = Call::local(&DATATYPE, Location::caller());
-        // SAFETY: the owner frees it once. A refusal (a wrong thread) leaves the handle to the
-        // library's finalize: a drop has nobody to tell.
-        let _ = gate(&call, || unsafe { ffi::MPI_Type_free(&mut datatype.0) });
-    }
+/// Frees a datatype that was built: now, or later where this thread may not call.
+pub(crate) fn free(datatype: Datatype) {
+    later::free(Handle::Datatype(datatype.0));
 }
 
 /// One item that is several blocks at absolute addresses (`MPI_BOTTOM`), one after another. Empty ones
@@ -141,7 +162,7 @@ pub(crate) fn at_addresses(
     let mut counted = Vec::with_capacity(blocks.len());
     let (mut lengths, mut addresses, mut types) = (Vec::new(), Vec::new(), Vec::new());
     for &(pointer, items, of) in blocks.iter().filter(|(_, items, _)| *items > 0) {
-        let block = super::large::Counted::new(call, items, of)?;
+        let block = Counted::new(call, items, of)?;
         let mut address = 0;
         // SAFETY: the result is writable; the address is only computed with.
         gate(call, || unsafe { ffi::MPI_Get_address(pointer, &mut address) })?;

@@ -18,6 +18,11 @@ pub(crate) fn set_limit(items: usize) {
     LIMIT.store(items.clamp(1, c_int::MAX as usize), Relaxed);
 }
 
+/// The most items that one call counts.
+pub(crate) fn limit() -> usize {
+    LIMIT.load(Relaxed)
+}
+
 /// A count and a datatype that together say how many items there are.
 pub(crate) struct Counted {
     pub count: c_int,

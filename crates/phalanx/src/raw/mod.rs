@@ -5,18 +5,33 @@
 //! error. What the functions here take are [`View`]s: a pointer, a number of items and an MPI
 //! datatype that were made from a Rust reference, so that lengths can be checked before a library
 //! that trusts its caller writes through a pointer.
+//!
+//! The layers, each of which imports from those above it in this list:
+//! - `observer` and `state` (who may call, who looks on), and the gate in this file;
+//! - `view`, `large`, `datatype`, `op`, `comm`, `topology`; `status`; `delay` and `wait`;
+//! - `strict` (copies of messages, agreement of collectives, texts of notes), then `notes` (what messages hold)
+//!   and `arrival` (what has been received);
+//! - `request`, then `p2p` and `collective`; `world`.
 
+mod arrival;
 pub(crate) mod collective;
 pub(crate) mod comm;
 pub(crate) mod datatype;
+pub(crate) mod delay;
+mod inside;
 mod large;
+pub(crate) mod later;
+pub(crate) mod mark;
+mod notes;
+mod observer;
 pub(crate) mod op;
 pub(crate) mod p2p;
 pub(crate) mod request;
 pub(crate) mod state;
+mod status;
 pub(crate) mod strict;
 pub(crate) mod topology;
-pub(crate) mod unmatched;
+mod transports;
 pub(crate) mod view;
 pub(crate) mod wait;
 pub(crate) mod world;
@@ -28,10 +43,11 @@ use std::os::raw::{c_char, c_int};
 use phalanx_sys as ffi;
 
 use crate::error::{Error, ErrorKind, LibraryError, Result};
-use crate::record::{self, Call, FREE, Kind, What};
-
-pub(crate) use large::set_limit as set_large_limit;
-pub(crate) use view::{View, ViewMut, object};
+use crate::record::{self, Allowed, Call, FREE, Kind, Peer, What};
+pub(crate) use large::{limit as large_limit, set_limit as set_large_limit};
+pub(crate) use observer::compare_types;
+pub(crate) use state::permit;
+pub(crate) use view::{Scratch, View, ViewMut, object};
 
 /// The code with which every MPI function says that all is well.
 pub(crate) const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
@@ -86,21 +102,31 @@ pub(crate) fn gate_collective(
     };
     let mut disagreement = Ok(());
     gate_as(call, number, || {
-        if strict::is_on() {
-            disagreement = strict::agree(call, &what.get());
+        if observer::is_strict() {
+            disagreement = observer::before_collective(call, &what.get());
             if disagreement.is_err() {
                 return SUCCESS;
             }
         }
         f()
-    })?;
+    })
+    .map_err(|error| with_room(error, what.get()))?;
     disagreement
+}
+
+/// The error of a collective call with the length that this rank gave.
+#[cold]
+fn with_room(error: Error, what: What) -> Error {
+    if error.is_truncated() && what.bytes != FREE && what.bytes > 0 {
+        return error.with_hint(&format!("this rank gave room for {} bytes", what.bytes));
+    }
+    error
 }
 
 /// In strict mode, lets the members of a communicator agree on an operation of all of them that is made
 /// of messages.
 pub(crate) fn agree(call: &Call<'_>) -> Result<()> {
-    if !strict::is_on() {
+    if !observer::is_strict() {
         return Ok(());
     }
     let what = What { bytes: FREE, ..What::of(Kind::Collective, 0, record::no_name) };
@@ -109,14 +135,18 @@ pub(crate) fn agree(call: &Call<'_>) -> Result<()> {
 
 /// Notes that an operation of all members begins that is made of messages with its tag on the private
 /// communicator.
-pub(crate) fn steps(call: &Call<'_>) {
-    record::remember(call, &What::of(Kind::Steps, 0, record::no_name));
+pub(crate) fn steps(allowed: Allowed<'_>, call: &Call<'_>) {
+    record::remember(allowed, call, &What::of(Kind::Steps, 0, record::no_name));
 }
 
 /// A collective call with its number on the communicator.
 #[inline]
 pub(crate) fn numbered(call: &Call<'_>, what: What) -> What {
-    What { number: call.comm.map_or(0, |comm| comm.next_collective()), ..what }
+    let Some(comm) = call.comm else { return What { number: 0, ..what } };
+    if call.operation.has_steps {
+        comm.has_steps();
+    }
+    What { number: comm.next_collective(), ..what }
 }
 
 /// The gate of a look that does not wait. `f` gives a code and whether it has found something: only
@@ -160,19 +190,44 @@ pub(crate) fn failure(call: &Call<'_>, code: c_int) -> Error {
     let class = error_class(code);
     let is = |constant: u32| class == constant as c_int;
     let (kind, detail) = if is(ffi::MPI_ERR_TRUNCATE) {
-        (ErrorKind::Truncated, "the message is longer than the buffer given for it")
+        (ErrorKind::Truncated, too_long(call))
     } else if is(ffi::MPI_ERR_RANK) {
         (ErrorKind::InvalidRank, "")
     } else if is(ffi::MPI_ERR_ROOT) {
         (ErrorKind::InvalidRoot, "")
     } else if is(ffi::MPI_ERR_TAG) {
         (ErrorKind::InvalidTag, "")
-    } else if is(ffi::MPI_ERR_BUFFER) {
+    } else if is(ffi::MPI_ERR_BUFFER) && call.operation.function.contains("Bsend") {
         (ErrorKind::BufferFull, "attach a larger buffer with phalanx::attach_buffer")
     } else {
         (ErrorKind::Library, "")
     };
-    Error::new(kind, call, detail).with_library(LibraryError { class, text: error_text(code) })
+    let text = error_text(code);
+    // Libraries report a length that does not fit as an error of no class, too.
+    let is_unclear = kind == ErrorKind::Truncated || is(ffi::MPI_ERR_OTHER);
+    let detail = if text.contains("Too many communicators") {
+        "a communicator that is only dropped stays in the library until MPI is finalized: call `free()` on \
+         those that are not needed any more"
+            .to_owned()
+    } else {
+        let explained = if is_unclear { collective::explain(call) } else { None };
+        explained.unwrap_or_else(|| detail.to_owned())
+    };
+    Error::new(kind, call, detail).with_library(LibraryError { class, text })
+}
+
+/// What a truncation means. In a collective operation nobody sends a message to anybody in particular.
+fn too_long(call: &Call<'_>) -> &'static str {
+    match call.peer {
+        Peer::To(_) | Peer::From(_) | Peer::AnySource => {
+            "the message is longer than the room given for it"
+        }
+        Peer::None | Peer::Null | Peer::Root(_) => {
+            "another rank gives more than this one has room for: either the lengths differ, or the ranks \
+             call different collectives at the same time; strict mode (PHALANX_WATCH=strict) names the \
+             calls that do not fit"
+        }
+    }
 }
 
 /// Whether a code says that a message was longer than its buffer: it was received all the same.

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use phalanx_sys as ffi;
 
-use super::gate;
+use super::later::{self, Handle};
+use super::{gate, permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Call, OP};
+use crate::record::Call;
 
 /// A reduction operation as MPI knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,7 +120,12 @@ unsafe extern "C" fn trampoline<const SLOT: usize>(
     let outcome = catch_unwind(AssertUnwindSafe(|| combine(input, inout, count)));
     drop(closed);
     if let Err(panic) = outcome {
-        slot.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        // The payload is a value of the program's: it is not dropped under our lock.
+        let later = {
+            let mut first = slot.panic.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.is_none() { first.replace(panic) } else { Some(panic) }
+        };
+        drop(later);
     }
 }
 
@@ -143,6 +149,7 @@ pub(crate) struct UserOp {
 
 impl UserOp {
     pub fn new(call: &Call<'_>, combine: Arc<Combine>, commutative: bool) -> Result<Self> {
+        let _permit = permit(call)?;
         let slot = TABLE.iter().position(|slot| {
             let mut place = slot.combine.write().unwrap_or_else(PoisonError::into_inner);
             place.is_none() && place.replace(combine.clone()).is_none()
@@ -172,26 +179,37 @@ impl UserOp {
 
     /// Goes on with a panic of the closure, which could not pass through the library.
     pub fn resume_panic(&self) {
-        let panic = TABLE[self.slot].panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(panic) = panic {
+        if let Some(panic) = self.take_panic() {
             resume_unwind(panic);
         }
     }
+
+    /// The first panic of the closure that nobody has heard of.
+    pub fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        TABLE[self.slot].panic.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// How many closures are in use.
+pub(crate) fn in_use() -> usize {
+    let used = |slot: &&Slot| slot.combine.read().unwrap_or_else(PoisonError::into_inner).is_some();
+    TABLE.iter().filter(used).count()
+}
+
+/// A panic of any closure that nobody has heard of: that of a reduction which never completed.
+pub(crate) fn unheard_panic() -> Option<Box<dyn Any + Send>> {
+    let panic = |slot: &Slot| slot.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+    TABLE.iter().find_map(panic)
 }
 
 impl Drop for UserOp {
     fn drop(&mut self) {
-        if super::state::is_running() {
-            let call = Call::local(&OP, std::panic::Location::caller());
-            // SAFETY: the handle is freed once. A refusal (a wrong thread) leaves it to finalize: a
-            // drop has nobody to tell.
-            let freed = gate(&call, || unsafe { ffi::MPI_Op_free(&mut self.op.0) });
-            if freed.is_err() {
-                return;
-            }
-        }
+        later::free(Handle::Op(self.op.0));
+        // The closure and what it has captured are the program's: they are dropped when the lock is
+        // free, since they may start another reduction.
         let slot = &TABLE[self.slot];
-        *slot.panic.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        *slot.combine.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let panic = self.take_panic();
+        let combine = slot.combine.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop((panic, combine));
     }
 }

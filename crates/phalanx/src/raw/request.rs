@@ -1,15 +1,20 @@
 //! Completion of requests.
 
-use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 
 use phalanx_sys as ffi;
 
-use super::p2p::RawStatus;
-use super::wait::{Backoff, Policy, policy, poll};
-use super::{ABANDONED, SUCCESS, c_count, failure, gate, gate_as, look, strict};
-use crate::error::{Error, ErrorKind, Result};
-use crate::record::{self, Call, Kind, Name, Noted, What};
+use super::arrival::received;
+pub(crate) use super::arrival::was_refused;
+use super::mark::{self, Start};
+use super::notes::{self, Number, Which};
+use super::status::RawStatus;
+use super::strict::copies;
+use super::view::{Target, ViewMut};
+use super::wait::{Backoff, Policy, empty_status, policy, poll};
+use super::{ABANDONED, SUCCESS, c_count, failure, gate, gate_as, look, observer, state, strict};
+use crate::error::{Error, Result};
+use crate::record::{self, Allowed, Call, Kind, Name, Noted, What};
 
 /// A request in flight, or the null request, and where the record knows it.
 #[derive(Clone, Copy)]
@@ -18,6 +23,11 @@ pub(crate) struct Live {
     place: u16,
     receives: bool,
     cancelled: bool,
+    /// Of a receive: how many bytes there is room for, and where typed memory starts.
+    room: usize,
+    start: Start,
+    /// Whether it is the receive of an object.
+    object: bool,
 }
 
 /// The request that stands for nothing.
@@ -25,7 +35,9 @@ pub(crate) struct Live {
 pub(crate) fn null() -> Live {
     // SAFETY: reading a constant of the C library.
     let raw = unsafe { ffi::RSMPI_REQUEST_NULL };
-    Live { raw, place: record::NONE, receives: false, cancelled: false }
+    let (receives, cancelled) = (false, false);
+    let (room, start) = (0, Start::NONE);
+    Live { raw, place: record::NONE, receives, cancelled, room, start, object: false }
 }
 
 impl Live {
@@ -37,14 +49,50 @@ impl Live {
 
     /// Notes a request that was started.
     #[inline(always)]
-    pub fn started(&mut self, call: &Call<'_>, what: &What) {
-        self.place = record::pend(call, what);
+    pub fn started(&mut self, allowed: Allowed<'_>, call: &Call<'_>, what: &What) {
+        self.place = record::pend(allowed, call, what);
         self.receives = what.kind == Kind::Receive;
+        notes::posted(call, self.place, what, None);
+    }
+
+    /// The same for the receive of a message that was matched before.
+    pub(super) fn started_matched(
+        &mut self,
+        allowed: Allowed<'_>,
+        call: &Call<'_>,
+        what: &What,
+        number: Number,
+    ) {
+        self.place = record::pend(allowed, call, what);
+        self.receives = true;
+        notes::posted(call, self.place, what, Some(number));
+    }
+
+    /// Notes what memory a receive fills.
+    #[inline(always)]
+    pub fn fills(&mut self, view: &ViewMut<'_>) {
+        self.room = view.bytes_in_all();
+        self.start = Start::of(view);
+    }
+
+    /// Notes that an object is received: a message that does not fit is none.
+    pub fn of_object(&mut self) {
+        self.object = true;
+    }
+
+    /// Whether it was asked to be cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// Notes a receive that the record does not list.
+    pub fn receives_apart(&mut self) {
+        self.receives = true;
     }
 
     /// The same for a send of strict mode, which reads from a copy.
     pub fn keep(&self, copy: Vec<u8>) {
-        strict::keep(self.place, copy);
+        copies::keep(self.place, copy);
     }
 
     /// What the members of a communicator tell each other about a collective that was started.
@@ -57,7 +105,7 @@ impl Live {
     fn over(&mut self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Result<()> {
         let it = *self;
         *self = null();
-        if policy() == Policy::Poll || code != SUCCESS || it.cancelled {
+        if policy() == Policy::Poll || code != SUCCESS || it.cancelled || observer::compares() {
             return it.over_slowly(&call.copy(), status, code);
         }
         if it.receives
@@ -66,7 +114,23 @@ impl Live {
             comm.count_received(status.MPI_SOURCE, status.MPI_TAG);
         }
         record::finish(it.place);
-        Ok(())
+        if it.receives { it.start.check(call, &RawStatus(*status)) } else { Ok(()) }
+    }
+
+    /// The request is over with an error, which this returns.
+    #[cold]
+    fn failed(&mut self, call: &Call<'_>, status: &ffi::MPI_Status, code: c_int) -> Error {
+        let Live { room, receives, object, .. } = *self;
+        match self.over(call, status, code) {
+            // What is known of the message says more than the library.
+            Err(error) => error,
+            Ok(()) if !receives => failure(call, code),
+            Ok(()) => {
+                let status = RawStatus(*status);
+                let error = super::arrival::with_lengths(failure(call, code), &status, room);
+                if object { mark::no_object(error) } else { error }
+            }
+        }
     }
 
     #[cold]
@@ -79,7 +143,7 @@ impl Live {
             return self.arrived(call, status, code, noted);
         }
         let mut outcome = Ok(());
-        if strict::is_on() {
+        if observer::is_strict() {
             // An error of the library's may be what becomes of a disagreement.
             let patient = code != SUCCESS;
             gate(call, || {
@@ -87,7 +151,7 @@ impl Live {
                 SUCCESS
             })?;
             // The place may be another's as soon as it is given back.
-            strict::forget(self.place);
+            copies::forget(self.place);
         }
         record::finish(self.place);
         outcome
@@ -106,21 +170,21 @@ impl Live {
             // SAFETY: the status is that of a completed request.
             let answer = unsafe { ffi::MPI_Test_cancelled(status, &mut flag) };
             if answer != SUCCESS || flag != 0 {
+                notes::closed(self.place);
                 return Ok(());
             }
         }
         if code == SUCCESS || super::is_truncation(code) {
             let element = noted.map_or(record::no_name as Name, |it| it.what.element);
             let room = noted.map_or(0, |it| it.what.bytes as usize);
-            return super::p2p::received(call, &RawStatus(*status), element, room);
+            let start = if code == SUCCESS { self.start } else { Start::NONE };
+            let target = Target { element, room, start };
+            return received(call, &RawStatus(*status), target, Which::Posted(self.place));
         }
+        notes::closed(self.place);
+        notes::lost(call);
         Ok(())
     }
-}
-
-fn empty_status() -> ffi::MPI_Status {
-    // SAFETY: a status is plain integers, for which zero is a value.
-    unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
 /// A wait for all of some requests.
@@ -141,13 +205,29 @@ pub(crate) fn test(call: &Call<'_>, request: &mut Live) -> Result<Option<RawStat
     });
     if code != SUCCESS {
         // An error ends the request too.
-        request.over(call, &status, code)?;
+        return Err(request.failed(call, &status, code));
     }
     if !outcome? {
         return Ok(None);
     }
     request.over(call, &status, SUCCESS)?;
     Ok(Some(RawStatus(status)))
+}
+
+/// Whether a request is over that the program does not wait for. For the record it is no call.
+pub(crate) fn is_over(call: &Call<'_>, request: &mut Live) -> Result<bool> {
+    let mut status = empty_status();
+    let mut done = 0;
+    let code = {
+        let _permit = state::permit(call)?;
+        // SAFETY: the request is live or null; both results are writable.
+        unsafe { ffi::MPI_Test(&mut request.raw, &mut done, &mut status) }
+    };
+    match code {
+        SUCCESS if done == 0 => Ok(false),
+        SUCCESS => request.over(call, &status, code).map(|()| true),
+        code => Err(request.failed(call, &status, code)),
+    }
 }
 
 #[inline]
@@ -160,8 +240,11 @@ pub(crate) fn wait(call: &Call<'_>, request: &mut Live) -> Result<RawStatus> {
         outcome = complete_one(&mut request.raw, &mut status);
         outcome
     });
-    if outcome != ABANDONED && (passed.is_ok() || outcome != SUCCESS) {
-        request.over(call, &status, outcome)?;
+    if outcome != ABANDONED && outcome != SUCCESS {
+        return Err(request.failed(call, &status, outcome));
+    }
+    if passed.is_ok() {
+        request.over(call, &status, SUCCESS)?;
     }
     passed.map(|()| RawStatus(status))
 }
@@ -175,12 +258,6 @@ fn complete_one(request: &mut ffi::MPI_Request, status: &mut ffi::MPI_Status) ->
     }
 }
 
-/// Whether the operation of a request goes on although a call about it failed: its buffers must stay.
-/// So it is where the gate refused the call, and where the watch ended a wait.
-pub(crate) fn was_refused(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Thread | ErrorKind::State | ErrorKind::Deadlock)
-}
-
 pub(crate) fn cancel(call: &Call<'_>, request: &mut Live) -> Result<()> {
     if request.is_null() {
         return Ok(());
@@ -188,28 +265,8 @@ pub(crate) fn cancel(call: &Call<'_>, request: &mut Live) -> Result<()> {
     // SAFETY: the request is live.
     gate(call, || unsafe { ffi::MPI_Cancel(&mut request.raw) })?;
     request.cancelled = true;
+    notes::cancelled(request.place);
     Ok(())
-}
-
-/// Cancels a receive that never gets its message. If it has got it after all, that is the result.
-pub(super) fn take_back(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status) -> c_int {
-    let mut end = empty_status();
-    let mut cancelled = 0;
-    // SAFETY: the request is live; a receive that is cancelled or has its message completes.
-    let code = unsafe {
-        ffi::MPI_Cancel(request);
-        let code = ffi::MPI_Wait(request, &mut end);
-        ffi::MPI_Test_cancelled(&end, &mut cancelled);
-        code
-    };
-    if code == SUCCESS && cancelled != 0 {
-        return ABANDONED;
-    }
-    if status != super::wait::ignore() {
-        // SAFETY: the caller gave a status to write to.
-        unsafe { *status = end };
-    }
-    code
 }
 
 /// Completes all requests, each with its own outcome. `origin` says what a request is, for its error.
@@ -221,10 +278,9 @@ pub(crate) fn wait_all<'a>(
     let mut outcomes = Vec::with_capacity(requests.len());
     complete(call, requests, |request, index, status, code| {
         let call = origin(index);
-        let over = request.over(&call, status, code);
         outcomes.push(match code {
-            SUCCESS => over.map(|()| RawStatus(*status)),
-            code => Err(failure(&call, code)),
+            SUCCESS => request.over(&call, status, code).map(|()| RawStatus(*status)),
+            code => Err(request.failed(&call, status, code)),
         });
     })?;
     Ok(outcomes)
@@ -241,10 +297,11 @@ pub(crate) fn finish_all<'a>(
     let mut first_error = Ok(());
     complete(call, requests, |request, index, status, code| {
         let call = origin(index);
-        let over = request.over(&call, status, code);
-        if first_error.is_ok() {
-            first_error = if code == SUCCESS { over } else { Err(failure(&call, code)) };
-        }
+        let over = match code {
+            SUCCESS => request.over(&call, status, code),
+            code => Err(request.failed(&call, status, code)),
+        };
+        first_error = std::mem::replace(&mut first_error, Ok(())).and(over);
     })?;
     first_error
 }
@@ -309,7 +366,6 @@ pub(crate) fn wait_any<'a>(
             if done != 0 || code != SUCCESS {
                 return SUCCESS;
             }
-            super::unmatched::look();
             backoff.pause();
             if record::is_told() {
                 return ABANDONED;
@@ -321,10 +377,9 @@ pub(crate) fn wait_any<'a>(
     }
     let at = index as usize;
     let call = origin(at);
-    let over = requests[at].over(&call, &status, code);
     let outcome = match code {
-        SUCCESS => over.map(|()| RawStatus(status)),
-        code => Err(failure(&call, code)),
+        SUCCESS => requests[at].over(&call, &status, code).map(|()| RawStatus(status)),
+        code => Err(requests[at].failed(&call, &status, code)),
     };
     Ok(Some((at, outcome)))
 }

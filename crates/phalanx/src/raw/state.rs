@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
+use super::inside::{self, Place};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{self, Call};
+use crate::record::{self, Allowed, Call};
 
 /// How many threads of a process may make MPI calls (MPI-4.1, section 11.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +24,9 @@ pub enum Threading {
 
 const BEFORE: u8 = 0;
 const RUNNING: u8 = 1;
-const FINALIZED: u8 = 2;
+/// One thread finalizes: the others may call no more.
+const LEAVING: u8 = 2;
+const FINALIZED: u8 = 3;
 
 static PHASE: AtomicU8 = AtomicU8::new(BEFORE);
 static LEVEL: AtomicU8 = AtomicU8::new(Threading::Funneled as u8);
@@ -63,35 +67,79 @@ thread_local! {
     static OPEN: Cell<bool> = const { Cell::new(false) };
     /// Whether it is open, and the library waits: all that the path of a message has to ask.
     static DIRECT: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread finalizes.
+    static LEAVES: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) fn set_running(level: Threading) {
     MAIN.set(true);
     OPEN.set(level <= Threading::Funneled);
-    super::wait::tell_thread();
     LEVEL.store(level as u8, Ordering::Relaxed);
     if level >= Threading::Serialized {
         record::share();
     }
-    PHASE.store(RUNNING, Ordering::Release);
+    PHASE.store(RUNNING, Ordering::SeqCst);
 }
 
 /// Phalanx does not run any more, in an MPI that is a guest's.
 pub(crate) fn set_left() {
     OPEN.set(false);
     DIRECT.set(false);
-    PHASE.store(BEFORE, Ordering::Release);
+    PHASE.store(BEFORE, Ordering::SeqCst);
 }
 
 pub(crate) fn set_finalized() {
     // Where another thread was open, this one could not have finalized.
     OPEN.set(false);
     DIRECT.set(false);
-    PHASE.store(FINALIZED, Ordering::Release);
+    PHASE.store(FINALIZED, Ordering::SeqCst);
 }
 
 pub(crate) fn is_running() -> bool {
-    PHASE.load(Ordering::Acquire) == RUNNING
+    matches!(PHASE.load(Ordering::Acquire), RUNNING | LEAVING)
+}
+
+/// While this exists, no other thread may call MPI, and none is inside.
+pub(crate) struct Alone(());
+
+/// Closes MPI to all other threads, and waits until none of them is inside. Where one stays inside for
+/// longer than `patience`, MPI is open again, and the error names its call.
+pub(crate) fn close_to_others(call: &Call<'_>, patience: Duration) -> Result<Alone> {
+    if PHASE.compare_exchange(RUNNING, LEAVING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        return Err(Error::new(ErrorKind::State, call, "MPI is finalized already"));
+    }
+    LEAVES.set(true);
+    let alone = Alone(());
+    let start = Instant::now();
+    loop {
+        let others = inside::others();
+        if others.is_empty() {
+            return Ok(alone);
+        }
+        if start.elapsed() > patience {
+            drop(alone);
+            let number = others.len();
+            let threads = if number == 1 { "a thread is" } else { "other threads are" };
+            return Err(Error::new(
+                ErrorKind::InUse,
+                call,
+                format!(
+                    "{threads} still inside an MPI call: {}. Join the threads that call MPI before it \
+                     is finalized",
+                    others.join(", ")
+                ),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        LEAVES.set(false);
+        // Where MPI ended meanwhile, it stays so.
+        let _ = PHASE.compare_exchange(LEAVING, RUNNING, Ordering::SeqCst, Ordering::SeqCst);
+    }
 }
 
 pub(crate) fn is_main_thread() -> bool {
@@ -119,71 +167,125 @@ pub(super) fn set_direct(library_waits: bool) {
     DIRECT.set(OPEN.get() && library_waits);
 }
 
-/// Leave to make one MPI call.
+/// Leave to make MPI calls, until it is dropped.
+#[must_use = "a call is allowed as long as the permit exists"]
 pub(crate) struct Permit {
+    /// What has to be given back; nothing where only one thread may call.
+    held: Option<Held>,
+}
+
+struct Held {
+    inside: &'static Place,
     exclusive: bool,
+}
+
+impl Permit {
+    /// The proof of it, for what notes, counts or registers.
+    #[inline(always)]
+    pub fn allowed(&self) -> Allowed<'_> {
+        Allowed::by_the_gate()
+    }
 }
 
 impl Drop for Permit {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.exclusive {
-            HOLDS.set(false);
-            BUSY.store(false, Ordering::Release);
+        if let Some(held) = self.held.take() {
+            held.give_back();
         }
     }
 }
 
+impl Held {
+    #[inline(never)]
+    fn give_back(self) {
+        if self.exclusive {
+            HOLDS.set(false);
+            BUSY.store(false, Ordering::Release);
+        }
+        inside::leave(self.inside);
+    }
+}
+
 /// Asks whether this thread may make a call now. What MPI would answer with undefined behaviour is
-/// an error here.
+/// an error here. Whoever notes, counts or registers anything asks first: a call that is refused leaves
+/// no trace. An operation that is made of several calls holds one permit for all of them, so that it
+/// is refused as a whole or not at all.
 #[inline(always)]
 pub(crate) fn permit(call: &Call<'_>) -> Result<Permit> {
     if OPEN.get() {
-        return Ok(Permit { exclusive: false });
+        return Ok(Permit { held: None });
     }
     permit_slowly(&call.copy())
 }
 
 #[inline(never)]
 fn permit_slowly(call: &Call<'_>) -> Result<Permit> {
-    record::join();
     let refuse = |kind, detail: &str| Err(Error::new(kind, call, detail));
     if CLOSED.get() {
         return refuse(ErrorKind::Thread, "the closure of a reduction must make no MPI calls");
     }
-    match PHASE.load(Ordering::Acquire) {
-        BEFORE => return refuse(ErrorKind::State, "call phalanx::run or phalanx::init first"),
-        FINALIZED => return refuse(ErrorKind::State, "MPI is finalized already"),
-        _ => {}
-    }
-    match level() {
-        Threading::Multiple => Ok(Permit { exclusive: false }),
-        Threading::Serialized => {
-            // A call that is made of several.
-            if HOLDS.get() {
-                return Ok(Permit { exclusive: false });
-            }
-            if BUSY.swap(true, Ordering::Acquire) {
-                refuse(
-                    ErrorKind::Thread,
-                    "another thread is inside an MPI call and the level is Serialized: guard the \
-                     calls with a lock, or start with Threading::Multiple",
-                )
-            } else {
-                HOLDS.set(true);
-                Ok(Permit { exclusive: true })
-            }
-        }
+    check_phase(call)?;
+    let permit = match level() {
         Threading::Single | Threading::Funneled => {
-            if MAIN.get() {
-                Ok(Permit { exclusive: false })
-            } else {
-                refuse(
-                    ErrorKind::Thread,
-                    "only the thread that initialised MPI may call it at the level Funneled: \
-                     start with Threading::Serialized or Threading::Multiple",
-                )
+            if !MAIN.get() {
+                return refuse(ErrorKind::Thread, OTHER_THREAD);
             }
+            Permit { held: None }
         }
+        level => {
+            let mut held = Held { inside: inside::enter(call), exclusive: false };
+            // A thread that finalizes may have looked before this one was inside.
+            if let Err(error) = check_phase(call) {
+                held.give_back();
+                return Err(error);
+            }
+            // Who holds the one permit makes a call that is made of several.
+            if level == Threading::Serialized && !HOLDS.get() {
+                if BUSY.swap(true, Ordering::Acquire) {
+                    held.give_back();
+                    return refuse(
+                        ErrorKind::Thread,
+                        "another thread is inside an MPI call and the level is Serialized: guard the \
+                         calls with a lock, or start with Threading::Multiple",
+                    );
+                }
+                HOLDS.set(true);
+                held.exclusive = true;
+            }
+            Permit { held: Some(held) }
+        }
+    };
+    record::join(permit.allowed());
+    Ok(permit)
+}
+
+/// Whether this thread may ever call, whatever others are inside of now.
+pub(crate) fn check_thread(call: &Call<'_>) -> Result<()> {
+    check_phase(call)?;
+    if CLOSED.get() {
+        let detail = "the closure of a reduction must make no MPI calls";
+        return Err(Error::new(ErrorKind::Thread, call, detail));
     }
+    if level() <= Threading::Funneled && !MAIN.get() {
+        return Err(Error::new(ErrorKind::Thread, call, OTHER_THREAD));
+    }
+    Ok(())
+}
+
+const OTHER_THREAD: &str = "only the thread that initialised MPI may call it at the level Funneled: start with \
+                            Threading::Serialized or Threading::Multiple";
+
+/// Whether MPI runs, for this thread.
+fn check_phase(call: &Call<'_>) -> Result<()> {
+    let detail = match PHASE.load(Ordering::SeqCst) {
+        RUNNING => return Ok(()),
+        LEAVING if LEAVES.get() => return Ok(()),
+        BEFORE => {
+            "start MPI first: put `#[phalanx::main]` on `fn main(world: Comm)`, or call `phalanx::run`"
+        }
+        LEAVING => "another thread is finalizing MPI",
+        _ => "MPI is finalized already",
+    };
+    Err(Error::new(ErrorKind::State, call, detail))
 }

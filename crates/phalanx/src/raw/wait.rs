@@ -10,6 +10,7 @@
 //! non-blocking one of another (MPI-4.1, section 6.12).
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::thread;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_sys as ffi;
 
-use super::{ABANDONED, SUCCESS, gate, gate_as, strict, unmatched};
+use super::{ABANDONED, SUCCESS, delay, gate_as, observer};
 use crate::error::Result;
 use crate::record::{self, Call, Kind, What};
 
@@ -29,36 +30,22 @@ pub(crate) enum Policy {
     Poll = 1,
 }
 
-/// How messages are waited for now.
-static POLICY: AtomicU8 = AtomicU8::new(Policy::Library as u8);
 /// What all ranks have agreed on.
-static AGREED: AtomicU8 = AtomicU8::new(Policy::Library as u8);
+static POLICY: AtomicU8 = AtomicU8::new(Policy::Library as u8);
 
-/// How all ranks wait in collective calls.
-#[inline(always)]
-pub(crate) fn agreed_policy() -> Policy {
-    if AGREED.load(Relaxed) == Policy::Library as u8 { Policy::Library } else { Policy::Poll }
-}
-
-/// Says whether messages have to be waited for by polling, whatever was agreed on.
-pub(super) fn poll_messages(must: bool) {
-    let policy = if must { Policy::Poll } else { agreed_policy() };
-    POLICY.store(policy as u8, Relaxed);
-    tell_thread();
-}
-
-/// Lets this thread know how messages are waited for. Another one that calls MPI asks each time.
+/// Lets this thread know whether the library waits for messages and nobody compares them. Another one that
+/// calls MPI asks each time.
 pub(super) fn tell_thread() {
-    super::state::set_direct(policy() == Policy::Library);
+    super::state::set_direct(policy() == Policy::Library && !observer::compares());
 }
 
+/// How all ranks wait.
 #[inline(always)]
 pub(crate) fn policy() -> Policy {
     if POLICY.load(Relaxed) == Policy::Library as u8 { Policy::Library } else { Policy::Poll }
 }
 
 pub(crate) fn set_policy(policy: Policy) {
-    AGREED.store(policy as u8, Relaxed);
     POLICY.store(policy as u8, Relaxed);
     tell_thread();
 }
@@ -115,10 +102,10 @@ pub(crate) fn blocking(
         kind.set(what.kind);
         what
     };
-    gate_as(call, what, || match agreed_policy() {
+    gate_as(call, what, || match policy() {
         Policy::Library => direct(),
         Policy::Poll => {
-            strict::delay();
+            delay::delay();
             // SAFETY: reading a constant of the C library.
             let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
             let code = start(&mut request);
@@ -144,7 +131,6 @@ pub(super) fn poll(
         if code != SUCCESS || done != 0 {
             return code;
         }
-        unmatched::look();
         backoff.pause();
         if record::is_told()
             && let Some(code) = abandon(request, status, kind)
@@ -161,8 +147,8 @@ fn abandon(
     kind: Kind,
 ) -> Option<c_int> {
     match kind {
-        Kind::Receive | Kind::Probe => Some(super::request::take_back(request, status)),
-        // The message lies in memory of our own (`strict.rs`), which stays allocated.
+        Kind::Receive | Kind::Probe => Some(take_back(request, status)),
+        // The message lies in memory of our own (`strict/copies.rs`), which stays allocated.
         Kind::Send | Kind::SyncSend | Kind::BufferedSend => Some(ABANDONED),
         // The owner of the requests keeps them. At the end there is a barrier, which has no buffers.
         Kind::WaitAll | Kind::WaitAny | Kind::Finalize => Some(ABANDONED),
@@ -171,12 +157,34 @@ fn abandon(
     }
 }
 
+/// Cancels a receive that never gets its message. If it has got it after all, that is the result.
+pub(super) fn take_back(request: &mut ffi::MPI_Request, status: *mut ffi::MPI_Status) -> c_int {
+    let mut end = empty_status();
+    let mut cancelled = 0;
+    // SAFETY: the request is live; a receive that is cancelled or has its message completes.
+    let code = unsafe {
+        ffi::MPI_Cancel(request);
+        let code = ffi::MPI_Wait(request, &mut end);
+        ffi::MPI_Test_cancelled(&end, &mut cancelled);
+        code
+    };
+    if code == SUCCESS && cancelled != 0 {
+        return ABANDONED;
+    }
+    if status != ignore() {
+        // SAFETY: the caller gave a status to write to.
+        unsafe { *status = end };
+    }
+    code
+}
+
 /// Repeats a look that does not block until it finds something. For the record it is one call.
 pub(crate) fn until<T>(
     call: &Call<'_>,
     kind: Kind,
     mut look: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let _permit = super::permit(call)?;
     let _waiting = record::waiting(call, &What::of(kind, 0, record::no_name));
     let mut backoff = Backoff::new();
     loop {
@@ -185,10 +193,6 @@ pub(crate) fn until<T>(
         }
         // Each look marks what it waits for.
         record::marked();
-        gate(call, || {
-            unmatched::look();
-            SUCCESS
-        })?;
         backoff.pause();
         if record::is_told() {
             return Err(super::deadlock(call));
@@ -201,4 +205,11 @@ pub(crate) fn until<T>(
 pub(crate) fn ignore() -> *mut ffi::MPI_Status {
     // SAFETY: reading a constant of the C library.
     unsafe { ffi::RSMPI_STATUS_IGNORE }
+}
+
+/// A status that says nothing yet.
+#[inline(always)]
+pub(super) fn empty_status() -> ffi::MPI_Status {
+    // SAFETY: a status is plain integers, for which zero is a value.
+    unsafe { MaybeUninit::zeroed().assume_init() }
 }

@@ -3,14 +3,14 @@
 use std::mem;
 use std::os::raw::{c_char, c_int};
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mpi::environment::Threading as RsmpiThreading;
 use phalanx_sys as ffi;
 
 use super::comm;
 use super::state::{self, Threading};
-use super::{SUCCESS, gate, gate_as, string_from, ungated};
+use super::{SUCCESS, gate, gate_as, string_from, transports, ungated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{
     ABORT, Call, FINALIZE, INIT, Kind, LIBRARY_VERSION, PROCESSOR_NAME, VERSION, What, no_name,
@@ -25,9 +25,28 @@ pub(crate) fn is_finalized() -> bool {
 /// Whether this library has initialised MPI, and so finalizes it.
 static OURS: AtomicBool = AtomicBool::new(false);
 
-/// Initialises MPI through rsmpi, so that its derive works in the same program. Returns whether this
-/// call did it: a guest may have been first.
-pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Result<bool> {
+static RANKS: AtomicUsize = AtomicUsize::new(0);
+
+/// Says how many ranks the world has.
+pub(crate) fn set_ranks(ranks: usize) {
+    RANKS.store(ranks, Ordering::Relaxed);
+}
+
+/// Whether the program runs on one rank.
+pub(crate) fn is_alone() -> bool {
+    RANKS.load(Ordering::Relaxed) == 1
+}
+
+/// MPI as it was started.
+pub(crate) struct Started {
+    /// Whether this library did it: a guest may have been first.
+    pub ours: bool,
+    /// Why this rank cannot go on. The others have to hear of it, and MPI runs.
+    pub problem: Option<Error>,
+}
+
+/// Initialises MPI through rsmpi, so that its derive works in the same program.
+pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Result<Started> {
     let call = Call::local(&INIT, location);
     if is_finalized() {
         return Err(Error::new(
@@ -42,7 +61,8 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
         Threading::Serialized => RsmpiThreading::Serialized,
         Threading::Multiple => RsmpiThreading::Multiple,
     };
-    keep_open_mpi_within_buffers();
+    transports::keep_within_buffers()
+        .map_err(|detail| Error::new(ErrorKind::State, &call, detail))?;
     let ours = match mpi::initialize_with_threading(wanted) {
         // Its drop would finalize while a panic unwinds, and look at no return code.
         Some((universe, _)) => {
@@ -76,35 +96,24 @@ pub(crate) fn init(level: Threading, location: &'static Location<'static>) -> Re
     }
     // A guest that chose Single has one thread, which is what Funneled needs.
     let enough = granted >= level || (!ours && level <= Threading::Funneled);
-    if !enough {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            &call,
-            format!("the level {level:?} was asked for, this MPI grants {granted:?}"),
-        ));
-    }
-    Ok(ours)
+    let problem = (!enough).then(|| {
+        let detail = format!("the level {level:?} was asked for, this MPI grants {granted:?}");
+        Error::new(ErrorKind::Unsupported, &call, detail)
+    });
+    Ok(Started { ours, problem })
 }
 
-/// Open MPI 4.1 writes a large message past the end of a shorter receive buffer when its transport copies
-/// straight from the sender's memory or into the receiver's (`get` and `put`, which TCP has, too): it
-/// reports the truncation after the damage. Without these two the message passes in fragments,
-/// each of which is cut to what is left of the buffer. Settings of the user's stand.
-fn keep_open_mpi_within_buffers() {
-    if ffi::family() != ffi::Family::OpenMpi {
-        return;
+/// Whether this thread is the one that has to finalize MPI (MPI-4.1, section 11.2.2).
+pub(crate) fn check_main_thread(call: &Call<'_>) -> Result<()> {
+    let mut main = 0;
+    // SAFETY: MPI is initialised, and the result is writable. Every thread may ask.
+    ungated(call, || unsafe { ffi::MPI_Is_thread_main(&mut main) })?;
+    if main != 0 {
+        return Ok(());
     }
-    let transports = [
-        c"OMPI_MCA_btl_vader_flags",
-        c"OMPI_MCA_btl_sm_flags",
-        c"OMPI_MCA_btl_self_flags",
-        c"OMPI_MCA_btl_tcp_flags",
-    ];
-    for name in transports {
-        // SAFETY: both are C strings. Other threads that read the environment at this moment would
-        // have to be started before MPI; glibc keeps old values alive for them.
-        unsafe { libc::setenv(name.as_ptr(), c"send,inplace".as_ptr(), 0) };
-    }
+    let detail = "MPI is finalized by the thread that initialised it: call it there, when the other \
+                  threads are through";
+    Err(Error::new(ErrorKind::Thread, call, detail))
 }
 
 fn level_from(provided: c_int) -> Threading {

@@ -1,5 +1,6 @@
 //! Communicators as the record knows them.
 
+use std::collections::VecDeque;
 use std::os::raw::c_int;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -49,7 +50,13 @@ pub(crate) struct CommRecord {
     foreign: AtomicBool,
     /// Whether the user made it and ought to free it.
     pub owned: bool,
+    /// Whether this rank has freed it: what is counted here does not change any more.
+    freed: AtomicBool,
     collectives: AtomicU32,
+    /// Whether one of them was not a call of the user's, but a part of one, or one was not counted.
+    has_steps: AtomicBool,
+    /// Calls of all members that are made of messages.
+    steps: AtomicU32,
     neighbors: RwLock<Vec<u32>>,
     messages: Messages,
 }
@@ -80,9 +87,23 @@ fn count(messages: &Messages, peer: usize, which: usize, tag: i32) {
 /// Every communicator that was made and not freed.
 static KNOWN: Mutex<Vec<Arc<CommRecord>>> = Mutex::new(Vec::new());
 
+/// The communicators that were freed last, oldest first. Other ranks may still wait for something on
+/// them, and what this rank has done there tells whether it can come.
+static FREED: Mutex<VecDeque<Arc<CommRecord>>> = Mutex::new(VecDeque::new());
+
+/// How many freed communicators are remembered, private duplicates included, and how many members they
+/// have in all: a program may make and free communicators without end.
+const MOST_FREED: usize = 64;
+const MOST_FREED_MEMBERS: usize = 1 << 16;
+
 /// The communicators that are not freed, in the order in which they were made.
 pub(crate) fn known_comms() -> Vec<Arc<CommRecord>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The communicators that were freed and are still remembered, in the order in which they were freed.
+pub(crate) fn freed_comms() -> Vec<Arc<CommRecord>> {
+    FREED.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 
 impl Identity {
@@ -150,6 +171,18 @@ impl Identity {
         number
     }
 
+    /// Says that the collective calls which are counted here are not those that the user has made.
+    #[inline]
+    pub fn has_steps(&self) {
+        self.record.has_steps.store(true, Relaxed);
+    }
+
+    /// Counts a call of all members that is made of messages.
+    pub fn count_steps(&self) {
+        self.has_steps();
+        self.record.steps.fetch_add(1, Relaxed);
+    }
+
     /// Says that others may use the handle.
     pub fn give_away(&self) {
         self.record.foreign.store(true, Relaxed);
@@ -163,7 +196,26 @@ impl Identity {
     /// Says that the communicator is freed.
     pub fn freed(&self) {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|record| !Arc::ptr_eq(record, &self.record));
+        let Some(at) = known.iter().position(|record| Arc::ptr_eq(record, &self.record)) else {
+            return;
+        };
+        let record = known.remove(at);
+        drop(known);
+        record.freed.store(true, Relaxed);
+        let mut freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
+        freed.push_back(record);
+        let members = |freed: &VecDeque<Arc<CommRecord>>| {
+            freed.iter().map(|record| record.members.len()).sum::<usize>()
+        };
+        while freed.len() > MOST_FREED || members(&freed) > MOST_FREED_MEMBERS {
+            freed.pop_front();
+        }
+    }
+
+    /// Begins to count collective calls: those before were not the user's.
+    pub fn count_collectives_anew(&self) {
+        self.record.collectives.store(0, Relaxed);
+        self.record.has_steps.store(false, Relaxed);
     }
 }
 
@@ -185,7 +237,10 @@ impl CommRecord {
             location,
             foreign: AtomicBool::new(false),
             owned,
+            freed: AtomicBool::new(false),
             collectives: AtomicU32::new(0),
+            has_steps: AtomicBool::new(false),
+            steps: AtomicU32::new(0),
             neighbors: RwLock::new(Vec::new()),
         }
     }
@@ -200,6 +255,19 @@ impl CommRecord {
 
     pub fn is_foreign(&self) -> bool {
         self.foreign.load(Relaxed)
+    }
+
+    pub fn is_freed(&self) -> bool {
+        self.freed.load(Relaxed)
+    }
+
+    pub fn steps(&self) -> u32 {
+        self.steps.load(Relaxed)
+    }
+
+    /// Whether the number of collective calls is that of the user's calls.
+    pub fn counts_users_calls(&self) -> bool {
+        !self.has_steps.load(Relaxed)
     }
 
     pub fn collectives(&self) -> u32 {

@@ -13,7 +13,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Mutex, PoisonError};
 
-use super::{Call, Kind, Name, Operation, Peer, What, no_name};
+use super::{Allowed, Call, Kind, Name, Operation, Peer, What, no_name};
 
 /// Calls that a lane remembers.
 pub(crate) const HISTORY: usize = 64;
@@ -137,8 +137,8 @@ fn name(address: usize) -> Name {
     if address == 0 {
         return no_name;
     }
-    // SAFETY: what is not zero was made of a `Name` in `note`, in this process: entries that other
-    // processes read are read for their sequence alone.
+    // SAFETY: what is not zero was made of a `Name` in `note`, in this process, whose private memory entries
+    // lie in.
     unsafe { std::mem::transmute::<usize, Name>(address) }
 }
 
@@ -147,6 +147,8 @@ fn name(address: usize) -> Name {
 pub(crate) struct Lane {
     /// Twice the number of calls that are complete, and one more inside a call.
     sequence: AtomicU64,
+    /// Where other processes see it. It is never read here: any of them may write there.
+    shown: &'static AtomicU64,
     /// How many looks have found nothing after the call with that sequence number.
     looks: AtomicU64,
     looks_after: AtomicU64,
@@ -158,9 +160,10 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub const fn new() -> Self {
+    pub const fn new(shown: &'static AtomicU64) -> Self {
         Lane {
             sequence: AtomicU64::new(0),
+            shown,
             looks: AtomicU64::new(0),
             looks_after: AtomicU64::new(0),
             marked: AtomicU64::new(0),
@@ -172,6 +175,12 @@ impl Lane {
     #[inline(always)]
     fn entry(&self, sequence: u64) -> &Entry {
         &self.ring[(sequence / 2) as usize % HISTORY]
+    }
+
+    #[inline(always)]
+    fn set_sequence(&self, sequence: u64) {
+        self.sequence.store(sequence, Ordering::Release);
+        self.shown.store(sequence, Ordering::Release);
     }
 
     /// Before anything else of the lane is read.
@@ -210,9 +219,9 @@ impl Lane {
     }
 }
 
-/// The lane of the thread that initialises MPI, until there is a board to put it on, and where nobody
-/// watches.
-static FIRST: Lane = Lane::new();
+/// The lane of the thread that initialises MPI until it is watched, and where nobody watches.
+static FIRST: Lane = Lane::new(&NOT_SHOWN);
+static NOT_SHOWN: AtomicU64 = AtomicU64::new(0);
 
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
@@ -240,13 +249,15 @@ impl Drop for Lease {
     }
 }
 
-/// From now on the calls of this thread, which has initialised MPI, go to this lane, and those of
-/// other threads to lanes of their own.
-pub(crate) fn activate(lane: &'static Lane) {
+/// From now on the calls of this thread, which has initialised MPI, go to the lane that is returned, and those
+/// of other threads to lanes of their own. Its sequence number is shown to other processes.
+pub(crate) fn activate(shown: &'static AtomicU64) -> &'static Lane {
+    let lane: &'static Lane = Box::leak(Box::new(Lane::new(shown)));
     let mut lanes = LANES.lock().unwrap_or_else(PoisonError::into_inner);
     lanes.all.push(lane);
     LANE.set(lane);
     WATCHED.store(true, Ordering::Release);
+    lane
 }
 
 /// The watch is over.
@@ -264,15 +275,18 @@ pub(crate) fn lanes() -> Vec<&'static Lane> {
     LANES.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
 }
 
-/// A lane for a thread that has none.
+/// A lane for a thread that has none and may call. To have more lanes than one means that several threads
+/// call: then the watch proves nothing.
 #[cold]
-pub(crate) fn join() {
+pub(crate) fn join(_: Allowed<'_>) {
     if !is_watched() || !ptr::eq(LANE.get(), &FIRST) {
         return;
     }
     let mut lanes = LANES.lock().unwrap_or_else(PoisonError::into_inner);
     let lane = lanes.free.pop().unwrap_or_else(|| {
-        let lane: &'static Lane = Box::leak(Box::new(Lane::new()));
+        // Nobody else sees it; a word that threads shared would cost them time.
+        let shown = Box::leak(Box::new(AtomicU64::new(0)));
+        let lane: &'static Lane = Box::leak(Box::new(Lane::new(shown)));
         lanes.all.push(lane);
         lane
     });
@@ -297,7 +311,7 @@ pub(crate) fn enter(call: &Call<'_>, what: &What) -> Noting {
     // Inside a wait of several steps, the steps are no calls of their own.
     if sequence.is_multiple_of(2) {
         lane.entry(sequence).note(call, what);
-        lane.sequence.store(sequence + 1, Ordering::Release);
+        lane.set_sequence(sequence + 1);
     }
     Noting { lane, sequence }
 }
@@ -306,18 +320,18 @@ pub(crate) fn enter(call: &Call<'_>, what: &What) -> Noting {
 #[inline(always)]
 pub(crate) fn leave(noting: Noting) {
     if noting.sequence.is_multiple_of(2) {
-        noting.lane.sequence.store(noting.sequence + 2, Ordering::Release);
+        noting.lane.set_sequence(noting.sequence + 2);
     }
 }
 
 /// Notes something that is over: the thread is never seen inside of it.
 #[inline(always)]
-pub(crate) fn remember(call: &Call<'_>, what: &What) {
+pub(crate) fn remember(_: Allowed<'_>, call: &Call<'_>, what: &What) {
     let lane = LANE.get();
     let sequence = lane.sequence.load(Relaxed);
     if sequence.is_multiple_of(2) {
         lane.entry(sequence).note(call, what);
-        lane.sequence.store(sequence + 2, Ordering::Release);
+        lane.set_sequence(sequence + 2);
     }
 }
 
@@ -362,6 +376,14 @@ impl Drop for Waiting {
     }
 }
 
+/// How many calls of any thread were noted, begun or complete.
+pub(crate) fn calls() -> u64 {
+    let lanes = lanes();
+    // Where nobody watches all threads share one.
+    let all = if lanes.is_empty() { vec![&FIRST] } else { lanes };
+    all.into_iter().map(Lane::sequence).fold(0, u64::wrapping_add)
+}
+
 /// The last MPI call of this process, for the report of a failing rank.
 pub(crate) struct LastCall {
     noted: Noted,
@@ -372,10 +394,11 @@ pub(crate) fn last_call() -> Option<LastCall> {
     let lanes = lanes();
     let lane = lanes.first().copied().unwrap_or(&FIRST);
     let sequence = lane.sequence();
-    if let Some(noted) = lane.current(sequence) {
+    let is_users = |it: &Noted| !super::is_internal(it.location);
+    if let Some(noted) = lane.current(sequence).filter(is_users) {
         return Some(LastCall { noted, inside: true });
     }
-    let noted = lane.history(sequence).pop()?;
+    let noted = lane.history(sequence).into_iter().rfind(is_users)?;
     Some(LastCall { noted, inside: false })
 }
 

@@ -3,11 +3,13 @@
 //! Every MPI call is described by one [`Call`] and, where it moves data or waits, a [`What`]; errors,
 //! the report of a failing rank and the watch read what the gate notes of them, so that there is no
 //! second instrumentation anywhere.
+//! - `allowed.rs`: the proof that a call may be noted;
 //! - `lane.rs`: the last calls of a thread, and whether it is inside one;
 //! - `pending.rs`: what has been started and is not complete;
 //! - `comm.rs`: communicators, and how many messages went over them;
 //! - `told.rs`: what the watch has found out of the call that this rank is inside of.
 
+mod allowed;
 mod comm;
 mod lane;
 mod pending;
@@ -18,10 +20,11 @@ use std::panic::Location;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use comm::{CommRecord, Counts, Identity, Strict, known_comms};
+pub(crate) use allowed::Allowed;
+pub(crate) use comm::{CommRecord, Counts, Identity, Strict, freed_comms, known_comms};
 pub(crate) use lane::{
-    Lane, Noted, activate, enter, join, lanes, last_call, leave, looked, marked, remember, retire,
-    waiting,
+    Lane, Noted, activate, calls, enter, join, lanes, last_call, leave, looked, marked, remember,
+    retire, waiting,
 };
 pub(crate) use pending::{
     NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,
@@ -33,6 +36,27 @@ pub(crate) use told::{is_told, take_told, tell, was_told};
 pub struct Operation {
     pub name: &'static str,
     pub function: &'static str,
+    /// Whether one call of it is several calls of MPI: lengths are exchanged before the data. These are
+    /// no lengths of the user's, and calls of MPI are no measure for the user's.
+    pub has_steps: bool,
+}
+
+impl Operation {
+    const fn new(name: &'static str, function: &'static str) -> Self {
+        let bytes = name.as_bytes();
+        let mut has_steps = bytes[bytes.len() - 1] == b'v';
+        let word = b"_object";
+        let mut at = 0;
+        while at + word.len() <= bytes.len() {
+            let mut length = 0;
+            while length < word.len() && bytes[at + length] == word[length] {
+                length += 1;
+            }
+            has_steps |= length == word.len();
+            at += 1;
+        }
+        Operation { name, function, has_steps }
+    }
 }
 
 /// Whom an MPI call waits for.
@@ -136,7 +160,7 @@ pub(crate) fn number_of(sum: u64) -> i64 {
 /// Declares operations: `NAME = "method" : "MPI_Function";`.
 macro_rules! operations {
     ($($constant:ident = $name:literal : $function:literal;)*) => {
-        $(pub(crate) static $constant: Operation = Operation { name: $name, function: $function };)*
+        $(pub(crate) static $constant: Operation = Operation::new($name, $function);)*
     };
 }
 
@@ -165,7 +189,10 @@ operations! {
     CART_SUB = "sub": "MPI_Cart_sub";
     CART_RANK = "rank_of": "MPI_Cart_rank";
     CART_COORDS = "coords_of": "MPI_Cart_coords";
-    CART_SHIFT = "shift": "MPI_Cart_shift";
+    CART_SHIFT = "shift_ranks": "MPI_Cart_shift";
+    DISTRIBUTION = "distribution": "MPI_Cart_get";
+    DISTRIBUTION_SCATTER = "scatter of blocks": "MPI_Scatterv";
+    DISTRIBUTION_GATHER = "gather of blocks": "MPI_Gatherv";
     GRAPH = "graph": "MPI_Dist_graph_create_adjacent";
     GRAPH_WEIGHTED = "graph_weighted": "MPI_Dist_graph_create_adjacent";
     GRAPH_EDGES = "graph_from_edges": "MPI_Dist_graph_create";
@@ -185,15 +212,16 @@ operations! {
     ISEND = "isend": "MPI_Isend";
     ISSEND = "issend": "MPI_Issend";
     IRECV = "irecv": "MPI_Irecv";
-    IRECV_UNKNOWN = "irecv of unknown length": "MPI_Improbe";
+    IRECV_AT_MOST = "irecv_at_most": "MPI_Irecv";
     WAIT_ALL = "wait_all": "MPI_Waitall";
     WAIT_ANY = "wait_any": "MPI_Waitany";
     CANCEL = "cancel": "MPI_Cancel";
     SEND_OBJECT = "send_object": "MPI_Send";
     SSEND_OBJECT = "ssend_object": "MPI_Ssend";
     ISEND_OBJECT = "isend_object": "MPI_Isend";
-    RECV_OBJECT = "recv_object": "MPI_Mrecv";
-    IRECV_OBJECT = "irecv_object": "MPI_Improbe";
+    ISSEND_OBJECT = "issend_object": "MPI_Issend";
+    RECV_OBJECT = "recv_object": "MPI_Recv";
+    IRECV_OBJECT = "irecv_object": "MPI_Irecv";
     BARRIER = "barrier": "MPI_Barrier";
     BCAST = "bcast": "MPI_Bcast";
     GATHER = "gather": "MPI_Gather";
@@ -212,14 +240,14 @@ operations! {
     SCAN = "scan": "MPI_Scan";
     EXSCAN = "exscan": "MPI_Exscan";
     NEIGHBOR_ALLGATHER = "neighbor_allgather": "MPI_Neighbor_allgather";
-    NEIGHBOR_ALLGATHERV = "neighbor_allgatherv": "MPI_Neighbor_allgatherv";
+    NEIGHBOR_ALLGATHERV = "neighbor_allgatherv": "MPI_Neighbor_alltoallw";
     NEIGHBOR_ALLTOALL = "neighbor_alltoall": "MPI_Neighbor_alltoall";
-    NEIGHBOR_ALLTOALLV = "neighbor_alltoallv": "MPI_Neighbor_alltoallv";
+    NEIGHBOR_ALLTOALLV = "neighbor_alltoallv": "MPI_Neighbor_alltoallw";
     NEIGHBOR_ALLTOALLW = "neighbor_alltoallw": "MPI_Neighbor_alltoallw";
     INEIGHBOR_ALLGATHER = "ineighbor_allgather": "MPI_Ineighbor_allgather";
-    INEIGHBOR_ALLGATHERV = "ineighbor_allgatherv": "MPI_Ineighbor_allgatherv";
+    INEIGHBOR_ALLGATHERV = "ineighbor_allgatherv": "MPI_Ineighbor_alltoallw";
     INEIGHBOR_ALLTOALL = "ineighbor_alltoall": "MPI_Ineighbor_alltoall";
-    INEIGHBOR_ALLTOALLV = "ineighbor_alltoallv": "MPI_Ineighbor_alltoallv";
+    INEIGHBOR_ALLTOALLV = "ineighbor_alltoallv": "MPI_Ineighbor_alltoallw";
     INEIGHBOR_ALLTOALLW = "ineighbor_alltoallw": "MPI_Ineighbor_alltoallw";
     HALO = "halo exchange": "MPI_Isend";
     IBARRIER = "ibarrier": "MPI_Ibarrier";
@@ -282,7 +310,7 @@ operations! {
     CHECKPOINT_LATEST = "latest checkpoint": "MPI_Bcast";
     CHECKPOINT_READ = "read checkpoint": "none";
     DATATYPE = "datatype": "MPI_Type_commit";
-    OP = "reduction operation": "MPI_Op_create";
+    RELEASE = "release": "MPI_Type_free";
 }
 
 /// The other side of a point-to-point call, or the root of a collective one.
@@ -359,6 +387,15 @@ impl<'a> Call<'a> {
         self.tag = tag;
         self
     }
+}
+
+/// The folder of this library's sources, as its own lines name it.
+const SOURCES: &str = file!().split_at(file!().len() - "record/mod.rs".len()).0;
+
+/// Whether a line is one of this library's own: it frees types, operations and groups when they are
+/// dropped, for instance, and the user has written no line for that.
+pub(crate) fn is_internal(location: &Location<'_>) -> bool {
+    location.file().starts_with(SOURCES)
 }
 
 /// A name that only the process itself can look up: a function, so that noting it is one store.

@@ -8,7 +8,7 @@ use std::sync::atomic::{
 };
 
 use super::lane::{self, Entry, Noted};
-use super::{Call, What};
+use super::{Allowed, Call, What};
 
 const PLACES: usize = 4096;
 
@@ -36,7 +36,7 @@ pub(crate) fn share() {
 
 /// Notes a request that was started. Nothing is noted where nobody watches.
 #[inline(always)]
-pub(crate) fn add(call: &Call<'_>, what: &What) -> u16 {
+pub(crate) fn add(_: Allowed<'_>, call: &Call<'_>, what: &What) -> u16 {
     if !lane::is_watched() {
         return NONE;
     }

@@ -35,7 +35,7 @@ impl<R: 'static> Future for Request<R> {
 /// let me = world.rank();
 /// let echo = phalanx::block_on(async {
 ///     let sending = world.isend(vec![1, 2, 3], me)?;
-///     let (numbers, _) = world.irecv::<Vec<i32>>(me)?.await?;
+///     let numbers = world.irecv_at_most::<Vec<i32>>(10, me)?.await?;
 ///     sending.await?;
 ///     phalanx::Result::Ok(numbers)
 /// })?;

@@ -1,17 +1,20 @@
 //! Requests: operations that have been started and complete later.
 //!
 //! A [`Request`] owns the buffers that MPI reads or writes meanwhile, in an allocation of their own
-//! that never moves. So it may be moved, forgotten or dropped at any time: what is dropped while
-//! pending goes to a list of orphans that keeps the buffers alive, and finalize names the line that
-//! made it. For buffers of the caller's there is the [`Scope`].
+//! that never moves. So it may be moved, forgotten or dropped at any time. A receive that is dropped is
+//! cancelled, unless its message is on its way. Whatever else is dropped while pending goes to a list
+//! of orphans that keeps the buffers alive, and finalize names the line that made it. For buffers of the caller's there is the [`Scope`].
 
 mod future;
+mod handed_over;
+mod memory;
 mod nonblocking;
 mod orphans;
 mod place;
 mod receiving;
 mod scope;
 mod set;
+mod several;
 mod stable;
 mod task;
 
@@ -21,9 +24,12 @@ pub use future::block_on;
 pub use scope::{Pending, Scope};
 pub use set::RequestSet;
 
-pub(crate) use orphans::{unfinished, unwaited};
+pub(crate) use handed_over::{InFlight, hand_over, undelivered};
+pub(crate) use memory::Memory;
+pub(crate) use orphans::{dropped_receives, number as orphans, unfinished, unwaited};
 pub(crate) use place::Place;
-pub(crate) use receiving::{Receiving, start_matched};
+pub(crate) use receiving::{receive_matched, start_matched};
+pub(crate) use several::{Apart, ApartMut, Run, start_several};
 pub(crate) use task::{Handle, Progress, Single, Task};
 
 use crate::comm::Comm;
@@ -33,7 +39,6 @@ use crate::raw::p2p::RawStatus;
 use crate::raw::request::Live;
 use crate::raw::{self};
 use crate::record::{CANCEL, Call, Operation, Peer};
-use stable::Stable;
 
 /// What a request is, without borrowing its communicator.
 #[derive(Clone)]
@@ -87,13 +92,13 @@ impl Origin {
 /// ```
 #[must_use = "a request that is dropped before it completes is reported at finalize"]
 pub struct Request<R: 'static> {
-    task: Option<Stable<dyn Task<R>>>,
+    task: Option<Box<dyn Task<R>>>,
     origin: Origin,
 }
 
 /// A task whose result is changed at its end.
 struct Mapped<R, F> {
-    task: Stable<dyn Task<R>>,
+    task: Box<dyn Task<R>>,
     f: Option<F>,
 }
 
@@ -114,8 +119,8 @@ impl<R, U, F: FnOnce(R) -> U + Send> Task<U> for Mapped<R, F> {
         self.task.completed(status);
     }
 
-    fn forget_unmatched(&mut self) -> bool {
-        self.task.forget_unmatched()
+    fn status(&self) -> Option<RawStatus> {
+        self.task.status()
     }
 
     fn take(&mut self, call: &Call<'_>) -> Result<U> {
@@ -137,11 +142,11 @@ where
     R: 'static,
     F: FnOnce(S, RawStatus, &Call<'_>) -> Result<R> + Send + 'static,
 {
-    orphans::sweep();
-    let mut single = Stable::new(Single::new(storage, finish));
+    let permit = raw::permit(call)?;
+    orphans::sweep(&permit);
+    let mut single = Box::new(Single::new(storage, finish));
     single.begin(begin)?;
-    let task = single.erase(|single| single as *mut dyn Task<R>);
-    Ok(Request { task: Some(task), origin: Origin::new(comm, call) })
+    Ok(Request { task: Some(single), origin: Origin::new(comm, call) })
 }
 
 /// [`start`] for a collective operation.
@@ -165,23 +170,35 @@ where
     start(comm, call, storage, begin, finish)
 }
 
+/// A request whose parts have all been started.
+pub(crate) fn from_task<R: 'static>(
+    comm: &Comm,
+    call: &Call<'_>,
+    task: impl Task<R> + 'static,
+) -> Request<R> {
+    // Who may start its parts may sweep; a thread that may not leaves it to the next one.
+    if let Ok(permit) = raw::permit(call) {
+        orphans::sweep(&permit);
+    }
+    Request { task: Some(Box::new(task)), origin: Origin::new(comm, call) }
+}
+
 /// A request that advances in several steps.
 pub(crate) fn start_steps<R: 'static>(
     comm: &Comm,
     call: &Call<'_>,
     task: impl Task<R> + 'static,
 ) -> Result<Request<R>> {
-    orphans::sweep();
+    let permit = raw::permit(call)?;
+    orphans::sweep(&permit);
     let origin = Origin::new(comm, call);
-    let mut task = Stable::new(task).erase(|task| task as *mut dyn Task<R>);
+    let mut task: Box<dyn Task<R>> = Box::new(task);
     // What can go on its way at once does.
     let polled = task.poll(&origin.call());
     let mut request = Request { task: Some(task), origin };
     if let Err(error) = polled {
         // Where the gate refused, parts may be in flight: the drop of the request keeps them.
-        let nothing_in_flight = !raw::request::was_refused(&error)
-            || request.task.as_mut().is_some_and(|task| task.forget_unmatched());
-        if nothing_in_flight {
+        if !raw::request::was_refused(&error) {
             request.task = None;
         }
         return Err(error);
@@ -198,6 +215,7 @@ impl<R: 'static> Request<R> {
     /// MPI: `MPI_Wait`, MPI-4.1 section 3.7.3.
     pub fn wait(mut self) -> Result<R> {
         let call = self.origin.call();
+        let _permit = raw::permit(&call)?;
         let Some(task) = self.task.as_mut() else { return Err(already_taken(&call)) };
         let outcome = task.block(&call);
         self.conclude(outcome)
@@ -221,6 +239,7 @@ impl<R: 'static> Request<R> {
     /// ```
     pub fn test(&mut self) -> Result<Option<R>> {
         let call = self.origin.call();
+        let _permit = raw::permit(&call)?;
         let Some(task) = self.task.as_mut() else { return Err(already_taken(&call)) };
         match task.poll(&call) {
             Ok(Progress::Pending) => Ok(None),
@@ -247,15 +266,12 @@ impl<R: 'static> Request<R> {
     pub fn cancel(mut self) -> Result<Option<R>> {
         let origin = self.origin.clone();
         let call = Call { operation: &CANCEL, ..origin.call() };
+        let _permit = raw::permit(&call)?;
         let Some(task) = self.task.as_mut() else { return Err(already_taken(&call)) };
         let receives = matches!(call.peer, Peer::From(_) | Peer::AnySource | Peer::Null);
         if !receives {
             let detail = "only a receive can be cancelled";
             return Err(Error::new(ErrorKind::Unsupported, &call, detail));
-        }
-        if task.forget_unmatched() {
-            self.task = None;
-            return Ok(None);
         }
         let Some(handle) = task.handle() else {
             // The message is here or on its way: it comes all the same.
@@ -269,15 +285,16 @@ impl<R: 'static> Request<R> {
             return Ok(None);
         }
         task.completed(status);
-        self.conclude(Ok(())).map(Some)
+        // What follows the first part of an object is on its way.
+        let outcome = task.block(&origin.call());
+        self.conclude(outcome).map(Some)
     }
 
     /// The same request, with its result changed by `f` when it completes.
     #[must_use = "a request that is dropped before it completes is reported at finalize"]
     pub fn map<U: 'static>(mut self, f: impl FnOnce(R) -> U + Send + 'static) -> Request<U> {
-        let task = self.task.take().map(|task| {
-            Stable::new(Mapped { task, f: Some(f) }).erase(|task| task as *mut dyn Task<U>)
-        });
+        let task =
+            self.task.take().map(|task| Box::new(Mapped { task, f: Some(f) }) as Box<dyn Task<U>>);
         Request { task, origin: self.origin.clone() }
     }
 

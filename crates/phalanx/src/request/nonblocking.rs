@@ -2,15 +2,18 @@
 
 use std::panic::Location;
 
-use super::{Receiving, Request, start, start_steps};
+use super::{Request, start};
 use crate::comm::{Comm, Dest, Source, Status};
-use crate::datatype::{Payload, PayloadMut};
+use crate::datatype::{Element, Payload, PayloadMut, zeros};
 use crate::error::Result;
-use crate::p2p::{Received, status_of};
-use crate::raw::p2p::{self, Mode, RawStatus};
+use crate::p2p::{ReceivedAtMost, ReceivedWhole, status_of};
+use crate::raw::p2p::{self, Mode};
 use crate::raw::request::Live;
-use crate::record::{Call, IRECV, IRECV_UNKNOWN, ISEND, ISSEND, Operation};
+use crate::record::{Call, IRECV, IRECV_AT_MOST, ISEND, ISSEND, Operation};
 
+/// # Non-blocking messages of elements
+///
+/// They return a [`Request`](crate::Request) that owns the buffer until it is complete.
 impl Comm {
     /// Starts to send a buffer, which the request owns until it is complete.
     ///
@@ -120,41 +123,166 @@ impl Comm {
         })
     }
 
-    /// Starts to receive a message of unknown length. The result is a new `Vec`, boxed slice or
-    /// element, and what came.
+    /// Starts to receive a value whose length its type says: one element or an array. The message must hold
+    /// just that.
     ///
-    /// The message is matched when this rank next tests or waits for something, not before: a receive
-    /// that is posted later may get an earlier message, and while this rank is inside a collective call
-    /// a large message may have to wait. [`irecv_into`](Comm::irecv_into) matches at once and in order.
+    /// Of a `Vec` or a boxed slice the length is not known, and MPI has no receive for that:
+    /// [`irecv_at_most`](Comm::irecv_at_most) takes a bound, [`irecv_into`](Comm::irecv_into) a buffer. A
+    /// message of any length is received with [`recv`](Comm::recv) when it is there, which
+    /// [`try_probe`](Comm::try_probe) says.
     ///
     /// # Errors
     /// [`InvalidRank`](crate::ErrorKind::InvalidRank), [`InvalidTag`](crate::ErrorKind::InvalidTag). When it
     /// completes: those of [`recv`](Comm::recv).
     ///
-    /// MPI: `MPI_Improbe` and `MPI_Imrecv`, MPI-4.1 section 3.8.
+    /// MPI: `MPI_Irecv`, MPI-4.1 section 3.7.2.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
     /// let me = world.rank();
-    /// let receiving = world.irecv::<Vec<f64>>(me)?;
+    /// let receiving = world.irecv::<[f64; 4]>(me)?;
     /// world.send(&[0.5; 4], me)?;
-    /// let (numbers, got) = receiving.wait()?;
-    /// assert_eq!((numbers.len(), got.len), (4, 4));
+    /// assert_eq!(receiving.wait()?, [0.5; 4]);
     /// # Ok(())
     /// # });
     /// ```
     #[track_caller]
-    pub fn irecv<R>(&self, from: impl Into<Source>) -> Result<Request<(R, Status)>>
+    pub fn irecv<R>(&self, from: impl Into<Source>) -> Result<Request<R>>
     where
-        R: Received + Send + 'static,
+        R: ReceivedWhole + Send + 'static,
     {
-        let from = from.into();
-        let call = self.call(&IRECV_UNKNOWN, Location::caller()).peer(from.peer()).tag(from.tag);
+        self.irecv_elements(
+            &IRECV,
+            R::LENGTH,
+            from.into(),
+            Location::caller(),
+            |elements, _, call| R::from_elements(call, elements),
+        )
+    }
+
+    /// [`irecv`](Comm::irecv), with the source, tag and length of the message.
+    ///
+    /// # Errors
+    /// As [`irecv`](Comm::irecv).
+    ///
+    /// MPI: `MPI_Irecv`, MPI-4.1 section 3.7.2.
+    ///
+    /// ```
+    /// use phalanx::prelude::*;
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let receiving = world.irecv_with_status::<u8>(any())?;
+    /// world.send(&7_u8, to(world.rank()).tag(3))?;
+    /// let (seven, got) = receiving.wait()?;
+    /// assert_eq!((seven, got.tag), (7, 3));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn irecv_with_status<R>(&self, from: impl Into<Source>) -> Result<Request<(R, Status)>>
+    where
+        R: ReceivedWhole + Send + 'static,
+    {
+        self.irecv_elements(
+            &IRECV,
+            R::LENGTH,
+            from.into(),
+            Location::caller(),
+            |elements, status, call| Ok((R::from_elements(call, elements)?, status)),
+        )
+    }
+
+    /// Starts to receive a message of at most `n` elements. The result is a new `Vec` or boxed slice, as long
+    /// as the message.
+    ///
+    /// # Errors
+    /// [`InvalidRank`](crate::ErrorKind::InvalidRank), [`InvalidTag`](crate::ErrorKind::InvalidTag). When it
+    /// completes: [`Truncated`](crate::ErrorKind::Truncated) if the message has more elements,
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
+    ///
+    /// # Panics
+    /// If there is no memory for `n` elements.
+    ///
+    /// MPI: `MPI_Irecv`, MPI-4.1 section 3.7.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let me = world.rank();
+    /// let receiving = world.irecv_at_most::<Vec<f64>>(100, me)?;
+    /// world.send(&[0.5; 4], me)?;
+    /// assert_eq!(receiving.wait()?, [0.5; 4]);
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn irecv_at_most<R>(&self, n: usize, from: impl Into<Source>) -> Result<Request<R>>
+    where
+        R: ReceivedAtMost + Send + 'static,
+    {
+        self.irecv_elements(
+            &IRECV_AT_MOST,
+            n,
+            from.into(),
+            Location::caller(),
+            |elements, _, call| R::from_elements(call, elements),
+        )
+    }
+
+    /// [`irecv_at_most`](Comm::irecv_at_most), with the source, tag and length of the message.
+    ///
+    /// # Errors
+    /// As [`irecv_at_most`](Comm::irecv_at_most).
+    ///
+    /// # Panics
+    /// If there is no memory for `n` elements.
+    ///
+    /// MPI: `MPI_Irecv`, MPI-4.1 section 3.7.2.
+    ///
+    /// ```
+    /// # phalanx::run(|world| -> phalanx::Result<()> {
+    /// let me = world.rank();
+    /// let receiving = world.irecv_at_most_with_status::<Box<[i32]>>(8, me)?;
+    /// world.send(&[1, 2, 3], me)?;
+    /// let (numbers, got) = receiving.wait()?;
+    /// assert_eq!((numbers.len(), got.len, got.source), (3, 3, Some(me)));
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn irecv_at_most_with_status<R>(
+        &self,
+        n: usize,
+        from: impl Into<Source>,
+    ) -> Result<Request<(R, Status)>>
+    where
+        R: ReceivedAtMost + Send + 'static,
+    {
+        self.irecv_elements(
+            &IRECV_AT_MOST,
+            n,
+            from.into(),
+            Location::caller(),
+            |elements, status, call| Ok((R::from_elements(call, elements)?, status)),
+        )
+    }
+
+    fn irecv_elements<T: Element, R: 'static>(
+        &self,
+        operation: &'static Operation,
+        n: usize,
+        from: Source,
+        location: &'static Location<'static>,
+        finish: impl FnOnce(Vec<T>, Status, &Call<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<Request<R>> {
+        let call = self.call(operation, location).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let finish = |elements: Vec<R::Element>, raw: RawStatus, call: &Call<'_>| {
-            let status = status_of::<R::Element>(call, &raw)?;
-            Ok((R::from_elements(call, elements)?, status))
+        let begin = |buffer: &mut Vec<T>, request: &mut Live| {
+            // SAFETY: the request owns the buffer and keeps it in place until it is complete.
+            unsafe { p2p::irecv(&call, buffer.view_mut()?, envelope, request) }
         };
-        start_steps(self, &call, Receiving::new(envelope, finish))
+        start(self, &call, zeros::<T>(n), begin, |mut buffer, raw, call| {
+            let status = status_of::<T>(call, &raw)?;
+            buffer.truncate(status.len);
+            finish(buffer, status, call)
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! Receives that MPI does not know, as the record shows them.
 
+use crate::error::Result;
+use crate::raw;
 use crate::record::{self, Call, Kind, Name, What};
 
 /// The place of a receive whose message is looked for. Free again when it is dropped.
@@ -8,14 +10,16 @@ pub(crate) struct Place(Option<u16>);
 
 impl Place {
     /// Says that the call which this thread is inside of waits for it.
-    pub fn note(&mut self, call: &Call<'_>, element: Name) {
-        record::mark(self.show(call, element));
+    pub fn note(&mut self, call: &Call<'_>, element: Name) -> Result<()> {
+        record::mark(self.show(call, element)?);
+        Ok(())
     }
 
     /// Says that such a message would be taken.
-    pub fn show(&mut self, call: &Call<'_>, element: Name) -> u16 {
+    pub fn show(&mut self, call: &Call<'_>, element: Name) -> Result<u16> {
+        let permit = raw::permit(call)?;
         let what = What::of(Kind::Receive, 0, element);
-        *self.0.get_or_insert_with(|| record::pend(call, &what))
+        Ok(*self.0.get_or_insert_with(|| record::pend(permit.allowed(), call, &what)))
     }
 }
 

@@ -54,6 +54,7 @@ pub struct Pending<'s, T> {
 /// How long a scope that failed waits for what is still in flight, before it ends the job.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// # Non-blocking messages with borrowed buffers
 impl Comm {
     /// Runs `f` with a scope for requests on borrowed buffers, and completes all of them at its end.
     ///
@@ -88,11 +89,24 @@ impl Comm {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R>,
     {
-        self.scope_at(false, Location::caller(), f)
+        self.scope_in(false, Location::caller(), f)
     }
 
-    /// A scope for an operation that is made of several messages.
+    /// A scope for an operation that is made of several messages, which is refused as a whole or not at all.
     pub(crate) fn scope_at<'env, F, R>(
+        &'env self,
+        private: bool,
+        location: &'static Location<'static>,
+        f: F,
+    ) -> Result<R>
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<R>,
+    {
+        let _permit = raw::permit(&self.call(&WAIT_ALL, location))?;
+        self.scope_in(private, location, f)
+    }
+
+    fn scope_in<'env, F, R>(
         &'env self,
         private: bool,
         location: &'static Location<'static>,

@@ -34,11 +34,14 @@ pub struct RequestSet<R: 'static> {
     requests: Vec<Option<Request<R>>>,
     /// An error that was found after results which had to be given back first.
     failed: Option<Error>,
+    /// The index that is looked at first, the one after the last that completed: otherwise a request that is
+    /// replaced whenever it completes would let no other one come.
+    first: usize,
 }
 
 impl<R: 'static> Default for RequestSet<R> {
     fn default() -> Self {
-        RequestSet { requests: Vec::new(), failed: None }
+        RequestSet { requests: Vec::new(), failed: None, first: 0 }
     }
 }
 
@@ -205,9 +208,11 @@ impl<R: 'static> RequestSet<R> {
     /// The index of a request that the MPI library has completed, if all are one MPI request each.
     fn block_for_any(&mut self) -> Result<Option<usize>> {
         let Some(origin) = self.origin() else { return Ok(None) };
-        let mut handles = vec![raw::request::null(); self.requests.len()];
-        for (handle, request) in handles.iter_mut().zip(&mut self.requests) {
-            let Some(task) = request.as_mut().and_then(|request| request.task.as_mut()) else {
+        // The library begins with the first of the list.
+        let turns: Vec<usize> = self.turns().collect();
+        let mut handles = vec![raw::request::null(); turns.len()];
+        for (handle, &index) in handles.iter_mut().zip(&turns) {
+            let Some(task) = self.requests[index].as_mut().and_then(|it| it.task.as_mut()) else {
                 continue;
             };
             match task.handle() {
@@ -217,8 +222,10 @@ impl<R: 'static> RequestSet<R> {
         }
         let call = Call { operation: &WAIT_ANY, ..origin.call() };
         let origins: Vec<Origin> = self.origins();
-        let waited = raw::request::wait_any(&call, &mut handles, |index| origins[index].call())?;
-        let Some((index, outcome)) = waited else { return Ok(None) };
+        let origin_of = |turn: usize| origins[turns[turn]].call();
+        let waited = raw::request::wait_any(&call, &mut handles, origin_of)?;
+        let Some((turn, outcome)) = waited else { return Ok(None) };
+        let index = turns[turn];
         let Some(request) = self.requests[index].as_mut() else { return Ok(None) };
         match outcome {
             Ok(status) => {
@@ -235,7 +242,14 @@ impl<R: 'static> RequestSet<R> {
         }
     }
 
+    /// All indices, in the order in which they are looked at.
+    fn turns(&self) -> impl Iterator<Item = usize> + use<R> {
+        let (number, first) = (self.requests.len(), self.first);
+        (0..number).map(move |turn| (first + turn) % number)
+    }
+
     fn take(&mut self, index: usize) -> Result<R> {
+        self.first = index + 1;
         match self.requests[index].take() {
             Some(request) => request.wait(),
             None => Err(self.nothing_there(index)),
@@ -318,12 +332,14 @@ impl<R: 'static> RequestSet<R> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        for (index, slot) in self.requests.iter_mut().enumerate() {
+        for index in self.turns() {
+            let slot = &mut self.requests[index];
             let Some(request) = slot else { continue };
             match request.test() {
                 Ok(None) => {}
                 Ok(Some(result)) => {
                     *slot = None;
+                    self.first = index + 1;
                     return Ok(Some((index, result)));
                 }
                 Err(error) => {

@@ -1,5 +1,6 @@
 //! What is behind a request: one MPI request, or several steps.
 
+use super::stable::Stable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::RawStatus;
 use crate::raw::request::Live;
@@ -25,7 +26,7 @@ pub(crate) trait Task<R>: Send {
         })
     }
 
-    /// The MPI request, if there is just one behind this task.
+    /// The MPI request, if there is just one behind this task now. More may follow when it is complete.
     fn handle(&mut self) -> Option<&mut Live> {
         None
     }
@@ -33,9 +34,9 @@ pub(crate) trait Task<R>: Send {
     /// Says that the MPI request was completed by somebody else.
     fn completed(&mut self, _status: RawStatus) {}
 
-    /// Whether nothing has been started yet that MPI would hold buffers of.
-    fn forget_unmatched(&mut self) -> bool {
-        false
+    /// What came, of a receive that is complete.
+    fn status(&self) -> Option<RawStatus> {
+        None
     }
 
     /// The result. Called once, after completion.
@@ -48,11 +49,11 @@ pub(crate) struct Handle(pub Live);
 // SAFETY: a request handle is a plain value; the gate checks which thread may use it.
 unsafe impl Send for Handle {}
 
-/// One MPI request with what it reads and writes.
+/// One MPI request with what it reads and writes, and the function that makes its result.
 pub(crate) struct Single<S, F> {
     request: Handle,
     status: Option<RawStatus>,
-    rest: Option<(S, F)>,
+    rest: Option<(Stable<S>, F)>,
 }
 
 impl<S, F> Single<S, F> {
@@ -60,13 +61,13 @@ impl<S, F> Single<S, F> {
         Single {
             request: Handle(raw::request::null()),
             status: None,
-            rest: Some((storage, finish)),
+            rest: Some((Stable::new(storage), finish)),
         }
     }
 
     pub fn begin(&mut self, begin: impl FnOnce(&mut S, &mut Live) -> Result<()>) -> Result<()> {
         match &mut self.rest {
-            Some((storage, _)) => begin(storage, &mut self.request.0),
+            Some((storage, _)) => begin(storage.lend(), &mut self.request.0),
             None => Ok(()),
         }
     }
@@ -100,9 +101,13 @@ where
         self.status = Some(status);
     }
 
+    fn status(&self) -> Option<RawStatus> {
+        self.status
+    }
+
     fn take(&mut self, call: &Call<'_>) -> Result<R> {
         match (self.rest.take(), self.status) {
-            (Some((storage, finish)), Some(status)) => finish(storage, status, call),
+            (Some((storage, finish)), Some(status)) => finish(storage.into_inner(), status, call),
             _ => Err(Error::new(ErrorKind::State, call, "the operation is not complete")),
         }
     }

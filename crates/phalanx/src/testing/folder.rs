@@ -1,6 +1,6 @@
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -15,7 +15,9 @@ const PREFIX: &str = "phalanx-test-";
 const LONGEST: usize = 80;
 
 impl Folder {
-    pub(super) fn new() -> io::Result<Folder> {
+    /// # Errors
+    /// With a phrase that names the folder in which it was to be.
+    pub(super) fn new() -> Result<Folder, String> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         static CLEANING: Once = Once::new();
         let mut root = std::env::temp_dir();
@@ -30,7 +32,12 @@ impl Folder {
                 Ok(()) => return Ok(Folder(path)),
                 // Left by a process that was killed and had the same number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let root = root.display();
+                    return Err(format!(
+                        "no temporary folder can be made in {root}: {error} (TMPDIR names another place)"
+                    ));
+                }
             }
         }
     }
@@ -53,7 +60,9 @@ fn remove_abandoned(root: &Path) {
         return;
     };
     for entry in entries.filter_map(Result::ok) {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        let is_ours =
+            |it: fs::Metadata| it.is_dir() && it.uid() == rustix::process::geteuid().as_raw();
+        if !is_name(&entry.file_name().to_string_lossy()) || !entry.metadata().is_ok_and(is_ours) {
             continue;
         }
         let folder = entry.path();
@@ -66,6 +75,14 @@ fn remove_abandoned(root: &Path) {
     }
 }
 
+/// Whether [`Folder::new`] makes such names: process and count.
+fn is_name(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(process, count)| {
+        process.parse::<u32>().is_ok() && count.parse::<usize>().is_ok()
+    })
+}
+
 pub(super) fn output(folder: &Path, rank: usize) -> PathBuf {
     folder.join(format!("rank-{rank}.output"))
 }
@@ -76,4 +93,19 @@ pub(super) fn result(folder: &Path, rank: usize) -> PathBuf {
 
 pub(super) fn socket(folder: &Path) -> PathBuf {
     folder.join("socket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_tests_are_known_by_their_whole_name() {
+        let folder = Folder::new().unwrap();
+        assert!(is_name(folder.path().file_name().unwrap().to_str().unwrap()));
+        for other in ["phalanx-test-", "phalanx-test-results", "phalanx-test-1-a", "phalanx-test-1"]
+        {
+            assert!(!is_name(other), "{other}");
+        }
+    }
 }

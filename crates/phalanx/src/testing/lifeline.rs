@@ -155,18 +155,17 @@ pub(super) fn tie(folder: &Path, rank: usize, time: Duration) -> io::Result<()> 
 /// The launcher too learns of the death of a rank from a connection that is closed, and ends the
 /// other ranks at once. The parent should know before. Linux closes the highest number first.
 fn open_until_death(connection: UnixStream) {
-    const HIGH: libc::c_int = 900;
-    // SAFETY: duplicates a descriptor that is open. On failure the low number serves as well, only
-    // a little later.
-    let high = unsafe { libc::fcntl(connection.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HIGH) };
-    if high == -1 {
-        mem::forget(connection);
+    const HIGH: i32 = 900;
+    // Without a high number the low one serves as well, only a little later.
+    match rustix::io::fcntl_dupfd_cloexec(&connection, HIGH) {
+        Ok(high) => mem::forget(high),
+        Err(_) => mem::forget(connection),
     }
 }
 
 /// Ends this process at once. `exit` would run handlers that wait for other ranks.
 fn die() -> ! {
-    // SAFETY: the process number is our own, and nothing runs after the signal.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    // Nothing runs after the signal.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     process::abort()
 }

@@ -39,7 +39,7 @@ pub(super) fn run(test: &Test<'_>, arguments: Vec<OsString>) {
 fn attempt(test: &Test<'_>, arguments: Vec<OsString>) -> Result<Report, String> {
     let launcher = launcher()?;
     let program = env::current_exe().map_err(|error| error.to_string())?;
-    let folder = Folder::new().map_err(|error| format!("no temporary folder: {error}"))?;
+    let folder = Folder::new()?;
     let lives = Lives::watch(folder.path(), test.ranks)
         .map_err(|error| format!("no socket in {}: {error}", folder.path().display()))?;
 

@@ -1,6 +1,9 @@
 use std::fmt::{self, Write as _};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
+
+use phalanx_launch::{EndOfJob, without_banners};
 
 use super::record::{Record, Verdict};
 
@@ -17,6 +20,15 @@ pub(super) struct Report {
     pub(super) launcher_output: Vec<u8>,
     pub(super) survivors: Vec<u32>,
     pub(super) ranks: Vec<Rank>,
+}
+
+/// A part of what a rank wrote.
+#[derive(Default)]
+struct OwnReport {
+    /// All of it.
+    shown: String,
+    /// What is in no record.
+    details: String,
 }
 
 /// All that is known about one rank of it.
@@ -141,20 +153,86 @@ impl Report {
 
     /// What the ranks wrote, the first that failed before the others.
     pub(super) fn outputs(&self) -> String {
+        self.outputs_without("")
+    }
+
+    /// The same without a text that the first one wrote.
+    fn outputs_without(&self, shown: &str) -> String {
         let first = self.first_failing();
         let others = (0..self.ranks.len()).filter(|&rank| Some(rank) != first);
         let mut text = String::new();
         for rank in first.into_iter().chain(others) {
-            section(&mut text, &format!("output of rank {rank}"), &self.ranks[rank].output);
+            let output = &self.ranks[rank].output;
+            let rest = (Some(rank) == first && !shown.is_empty())
+                .then(|| String::from_utf8_lossy(output).replacen(shown, "", 1).into_bytes());
+            let title = format!("output of rank {rank}");
+            section(&mut text, &title, rest.as_deref().unwrap_or(output));
         }
         text
+    }
+
+    /// What the first rank that failed has said of that among its output: the same as its record, and more, such
+    /// as its last MPI call.
+    fn own_report(&self) -> Option<OwnReport> {
+        let first = self.first_failing()?;
+        let rank = &self.ranks[first];
+        let record = rank.failure()?;
+        let output = String::from_utf8_lossy(&rank.output);
+        let head = format!("phalanx: rank {first} of {} on ", self.ranks.len());
+        let mut lines = output.split_inclusive('\n').skip_while(|line| !line.starts_with(&head));
+        let mut shown = match lines.next() {
+            Some(line) => line.to_owned(),
+            // What the watch says stands there as it is in the record.
+            None => {
+                let message = format!("{}\n", record.message.trim_end());
+                let is_there = !record.message.is_empty() && output.contains(&message);
+                return is_there.then(|| OwnReport { shown: message, details: String::new() });
+            }
+        };
+        let mut indented = Vec::new();
+        let mut rest = lines.peekable();
+        while let Some(line) = rest.next_if(|line| line.starts_with("    ")) {
+            shown += line;
+            indented.push(line);
+        }
+        if let Some(line) = rest.next_if(|line| line.starts_with("phalanx: ending all ")) {
+            shown += line;
+        }
+        let mut message = String::new();
+        indent(&mut message, &record.message);
+        let told = record.message.lines().count();
+        // Somebody else may have written between the lines.
+        let is_same = indented
+            .iter()
+            .take(told)
+            .map(|line| line.trim_end())
+            .eq(message.lines().skip(1).map(str::trim_end));
+        let details = indented.iter().skip(told).copied().collect();
+        is_same.then_some(OwnReport { shown, details })
+    }
+
+    /// What the launcher has said and nobody else.
+    fn launcher_words(&self) -> Vec<u8> {
+        let end = Arc::new(EndOfJob::default());
+        for (number, _) in
+            self.ranks.iter().enumerate().filter(|(_, rank)| rank.failure().is_some())
+        {
+            end.note_failure_of(number);
+            end.note_report();
+        }
+        if self.timed_out {
+            end.note_order();
+        }
+        let output = without_harness(&self.launcher_output, &self.name);
+        without_banners(&output, &end)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failure = self.failure().unwrap_or("passed".to_owned());
-        writeln!(f, "{}: {failure}\n", self.name)?;
+        let own = self.own_report().unwrap_or_default();
+        writeln!(f, "{}: {failure}\n{}", self.name, own.details)?;
         let first = self.first_failing();
         for rank in (0..self.ranks.len()).filter(|&rank| Some(rank) != first) {
             writeln!(f, "rank {rank}: {}", self.line(rank, first))?;
@@ -162,9 +240,9 @@ impl fmt::Display for Report {
         if !self.survivors.is_empty() {
             writeln!(f, "processes that could not be ended: {:?}", self.survivors)?;
         }
-        let mut text = self.outputs();
+        let mut text = self.outputs_without(&own.shown);
         let title = format!("output of {}", self.launcher);
-        section(&mut text, &title, &without_harness(&self.launcher_output, &self.name));
+        section(&mut text, &title, &self.launcher_words());
         f.write_str(&text)
     }
 }
@@ -205,8 +283,9 @@ fn section(text: &mut String, title: &str, output: &[u8]) {
 /// What the test harness of each rank says before the test begins is of no interest.
 fn without_harness(output: &[u8], test: &str) -> Vec<u8> {
     let text = String::from_utf8_lossy(output).replace(&format!("test {test} ... "), "");
-    let kept = text.lines().filter(|line| !line.is_empty() && *line != "running 1 test");
-    kept.collect::<Vec<_>>().join("\n").into_bytes()
+    let is_of_harness = |line: &str| line.trim_end() == "running 1 test";
+    let kept = text.split_inclusive('\n').filter(|line| !is_of_harness(line));
+    kept.collect::<String>().trim_start_matches('\n').as_bytes().to_owned()
 }
 
 fn contains(output: &[u8], part: &str) -> bool {
@@ -284,6 +363,46 @@ zero
 mpirun noticed something
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_a_rank_says_of_its_failure_is_shown_once() {
+        let mut ranks =
+            vec![rank(None, 23), rank(record(Verdict::Panicked, 10, "left: 1\nright: 2"), 23)];
+        ranks[1].output = b"\
+hello
+phalanx: rank 1 of 2 on node1 panicked at tests/a.rs:7:5:
+    left: 1
+    right: 2
+    (last MPI call: barrier at tests/a.rs:6:5)
+phalanx: ending all 2 ranks
+"
+        .to_vec();
+        let mut report = report(ranks, 101);
+        report.launcher_output = b"\nrunning 1 test\ntest sum::ranks_3 ... \n\
+--------------------------------------------------------------------------
+MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD
+with errorcode 101.
+--------------------------------------------------------------------------
+"
+        .to_vec();
+        let expected = "\
+sum::ranks_3: rank 1 of 2 panicked at tests/a.rs:7:5:
+    left: 1
+    right: 2
+    (last MPI call: barrier at tests/a.rs:6:5)
+
+rank 0: was ended because rank 1 failed
+--- output of rank 1 ---
+hello
+";
+        assert_eq!(report.to_string(), expected);
+        report.ranks[1].record = record(Verdict::Failed, 10, "phalanx: deadlock\n  ranks 0 and 1");
+        report.ranks[1].output = b"hello\nphalanx: deadlock\n  ranks 0 and 1\n".to_vec();
+        assert_eq!(report.to_string().matches("ranks 0 and 1").count(), 1, "{report}");
+        // Not the same: nothing may get lost.
+        report.ranks[1].record = record(Verdict::Failed, 10, "another");
+        assert!(report.to_string().contains("--- output of rank 1 ---\nhello\nphalanx: deadlock"));
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::panic::Location;
 use super::PerNeighbor;
 use super::blocks::{expect_counts, expect_len, parts, repeated};
 use super::neighborhood::Neighborhood;
-use crate::collective::{OwnedLayout, total};
+use crate::collective::{misfit, total};
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::Result;
 use crate::raw::collective::{self, Blocks, Form};
+use crate::raw::state;
 use crate::record::{
     Call, INEIGHBOR_ALLGATHER, INEIGHBOR_ALLGATHERV, NEIGHBOR_ALLGATHER, NEIGHBOR_ALLGATHERV,
+    name_of,
 };
 use crate::request::{Request, start_collective};
 
@@ -72,7 +74,16 @@ impl Neighborhood {
         buffer: &mut [B::Element],
     ) -> Result<()> {
         let call = self.neighbor_call(&NEIGHBOR_ALLGATHER, Location::caller());
-        self.allgather_at(&call, Form::Blocking, &mut None, data.elements(), buffer)
+        let _permit = state::permit(&call)?;
+        let data = data.elements();
+        let checked = expect_len(&call, "receive", buffer.len(), (data.len(), self.indegree()));
+        if checked.is_ok() {
+            return self.allgather_at(&call, Form::Blocking, &mut None, data, buffer);
+        }
+        // The neighbours must not wait for a rank that has made a mistake: it takes part all the same.
+        let mut aside: Vec<B::Element> = zeros(data.len().saturating_mul(self.indegree()));
+        self.allgather_at(&call, Form::Blocking, &mut None, data, &mut aside)?;
+        checked
     }
 
     fn allgather_at<T: Element>(
@@ -90,7 +101,7 @@ impl Neighborhood {
         if self.is_merged() {
             let sends = repeated(data, self.outdegree())?;
             let receives = parts(buffer.as_mut_ptr(), &vec![data.len(); self.indegree()])?;
-            return self.exchange_parts(call, form, arrays, &sends, &receives);
+            return self.exchange_parts(call, form, arrays, (&sends, &receives), name_of::<T>);
         }
         let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
         collective::neighbor_allgather(call, form, send, recv, self.degrees())
@@ -100,11 +111,10 @@ impl Neighborhood {
     /// source. Collective.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a rank that would send or get more than `i32::MAX`
-    /// items in all; its neighbours may wait for it until it ends.
+    /// What the MPI library reports.
     ///
-    /// MPI: `MPI_Neighbor_allgather` of the lengths, then `MPI_Neighbor_allgatherv`; MPI-4.1 section
-    /// 8.6.1.
+    /// MPI: `MPI_Neighbor_allgather` of the lengths, then `MPI_Neighbor_alltoallw`, whose blocks may start
+    /// anywhere and have any length; MPI-4.1 sections 8.6.1 and 8.6.3.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -122,13 +132,12 @@ impl Neighborhood {
         B: Buffer + ?Sized,
     {
         let call = self.neighbor_call(&NEIGHBOR_ALLGATHERV, Location::caller());
+        let _permit = state::permit(&call)?;
         let mine = data.elements();
         let mut counts = vec![0; self.indegree()];
         self.allgather_at(&call, Form::Blocking, &mut None, &[mine.len()], &mut counts)?;
         let mut all = zeros(total(&call, &counts)?);
-        let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
-        let mut place = (&mut all[..], &counts[..], &layout);
-        self.allgatherv_at(&call, Form::Blocking, &mut None, mine, &mut place)?;
+        self.allgatherv_at(&call, Form::Blocking, &mut None, mine, (&mut all, &counts))?;
         self.per_neighbor(&call, all, counts)
     }
 
@@ -139,7 +148,7 @@ impl Neighborhood {
     /// # Errors
     /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if counts and buffer do not fit each other.
     ///
-    /// MPI: `MPI_Neighbor_allgatherv`, MPI-4.1 section 8.6.1.
+    /// MPI: `MPI_Neighbor_alltoallw`, MPI-4.1 section 8.6.3.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -158,10 +167,18 @@ impl Neighborhood {
         counts: &[usize],
     ) -> Result<()> {
         let call = self.neighbor_call(&NEIGHBOR_ALLGATHERV, Location::caller());
-        expect_counts(&call, counts, ("source", self.indegree()), buffer.len())?;
-        let layout = OwnedLayout::of::<B::Element>(&call, counts)?;
-        let mut place = (buffer, counts, &layout);
-        self.allgatherv_at(&call, Form::Blocking, &mut None, data.elements(), &mut place)
+        let _permit = state::permit(&call)?;
+        let elements = total(&call, counts).map_err(|error| collective::refused(&call, error))?;
+        expect_counts(&call, counts, ("source", self.indegree()), elements)
+            .map_err(|error| collective::refused(&call, error))?;
+        let data = data.elements();
+        if buffer.len() == elements {
+            return self.allgatherv_at(&call, Form::Blocking, &mut None, data, (buffer, counts));
+        }
+        // The neighbours must not wait for a rank that has made a mistake: it takes part all the same.
+        let mut aside: Vec<B::Element> = zeros(elements);
+        self.allgatherv_at(&call, Form::Blocking, &mut None, data, (&mut aside, counts))?;
+        Err(misfit(&call, "receive", elements, Some(buffer.len())))
     }
 
     fn allgatherv_at<T: Element>(
@@ -170,19 +187,14 @@ impl Neighborhood {
         form: Form<'_>,
         arrays: &mut Arrays,
         data: &[T],
-        (buffer, counts, layout): &mut (&mut [T], &[usize], &OwnedLayout),
+        (buffer, counts): (&mut [T], &[usize]),
     ) -> Result<()> {
         if self.is_point() {
             return Ok(());
         }
-        if self.is_merged() {
-            let sends = repeated(data, self.outdegree())?;
-            let receives = parts(buffer.as_mut_ptr(), counts)?;
-            return self.exchange_parts(call, form, arrays, &sends, &receives);
-        }
-        let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
-        let degrees = self.degrees();
-        collective::neighbor_allgatherv(call, form, send, recv, layout.borrow(), degrees)
+        let sends = repeated(data, self.outdegree())?;
+        let receives = parts(buffer.as_mut_ptr(), counts)?;
+        self.exchange_parts(call, form, arrays, (&sends, &receives), name_of::<T>)
     }
 
     /// Starts a [`neighbor_allgather`](Neighborhood::neighbor_allgather). Collective.
@@ -224,7 +236,7 @@ impl Neighborhood {
     /// # Errors
     /// As [`neighbor_allgatherv_into`](Neighborhood::neighbor_allgatherv_into).
     ///
-    /// MPI: `MPI_Ineighbor_allgatherv`, MPI-4.1 section 8.7.1.
+    /// MPI: `MPI_Ineighbor_alltoallw`, MPI-4.1 section 8.7.3.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -248,17 +260,17 @@ impl Neighborhood {
             data: B,
             all: Vec<B::Element>,
             counts: Vec<usize>,
-            layout: OwnedLayout,
             arrays: Arrays,
         }
         let call = self.neighbor_call(&INEIGHBOR_ALLGATHERV, Location::caller());
-        let elements = total(&call, &counts)?;
-        expect_counts(&call, &counts, ("source", self.indegree()), elements)?;
-        let layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
-        let storage = Storage { data, all: zeros(elements), counts, layout, arrays: None };
+        let _permit = state::permit(&call)?;
+        let refused = |error| collective::refused_later(&call, error);
+        let elements = total(&call, &counts).map_err(refused)?;
+        expect_counts(&call, &counts, ("source", self.indegree()), elements).map_err(refused)?;
+        let storage = Storage { data, all: zeros(elements), counts, arrays: None };
         let begin = |s: &mut Storage<B>, form: Form<'_>| {
-            let mut place = (&mut s.all[..], &s.counts[..], &s.layout);
-            self.allgatherv_at(&call, form, &mut s.arrays, s.data.elements(), &mut place)
+            let place = (&mut s.all[..], &s.counts[..]);
+            self.allgatherv_at(&call, form, &mut s.arrays, s.data.elements(), place)
         };
         let here = self.clone();
         start_collective(self.carrier(), &call, storage, begin, move |s, _, call| {

@@ -5,20 +5,18 @@ use std::panic::Location;
 use super::PerNeighbor;
 use super::blocks::{expect_counts, expect_len, parts};
 use super::neighborhood::Neighborhood;
-use crate::collective::{Blocks as ElementBlocks, OwnedLayout, PerRank, total};
+use crate::collective::{Blocks as ElementBlocks, NO_LENGTH, PerRank, misfit, total};
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::Result;
 use crate::raw::collective::{self, Blocks, Form};
+use crate::raw::state;
 use crate::record::{
-    Call, INEIGHBOR_ALLTOALL, INEIGHBOR_ALLTOALLV, NEIGHBOR_ALLTOALL, NEIGHBOR_ALLTOALLV,
+    Call, INEIGHBOR_ALLTOALL, INEIGHBOR_ALLTOALLV, NEIGHBOR_ALLTOALL, NEIGHBOR_ALLTOALLV, name_of,
 };
 use crate::request::{Request, start_collective};
 
 /// What MPI reads of a call until it is complete.
 type Arrays = Option<(Blocks, Blocks)>;
-
-/// Elements in blocks: their number in each, and the same as C wants it.
-type Blocked<'a, S> = (S, &'a [usize], &'a OwnedLayout);
 
 impl Neighborhood {
     /// Gives every destination an equal part of the elements; the result holds a part from every source.
@@ -47,8 +45,9 @@ impl Neighborhood {
         B: Buffer + ?Sized,
     {
         let call = self.neighbor_call(&NEIGHBOR_ALLTOALL, Location::caller());
-        self.expect_answers(&call)?;
-        let each = self.share(&call, data.elements().len())?;
+        let each =
+            self.expect_answers(&call).and_then(|()| self.share(&call, data.elements().len()));
+        let each = each.map_err(|error| collective::refused(&call, error))?;
         let mut received = zeros(each.saturating_mul(self.indegree()));
         let sends = data.elements();
         self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, sends, &mut received, each)?;
@@ -83,9 +82,21 @@ impl Neighborhood {
         let data = data.elements();
         let each = match self.outdegree() {
             0 => buffer.len().checked_div(self.indegree()).unwrap_or(0),
-            _ => self.share(&call, data.len())?,
+            _ => {
+                self.share(&call, data.len()).map_err(|error| collective::refused(&call, error))?
+            }
         };
-        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, data, buffer, each)
+        let _permit = state::permit(&call)?;
+        expect_len(&call, "send", data.len(), (each, self.outdegree()))
+            .map_err(|error| collective::refused(&call, error))?;
+        let checked = expect_len(&call, "receive", buffer.len(), (each, self.indegree()));
+        if checked.is_ok() {
+            return self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, data, buffer, each);
+        }
+        // The neighbours must not wait for a rank that has made a mistake: it takes part all the same.
+        let mut aside: Vec<B::Element> = zeros(each.saturating_mul(self.indegree()));
+        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, data, &mut aside, each)?;
+        checked
     }
 
     fn neighbor_alltoall_at<T: Element>(
@@ -105,7 +116,7 @@ impl Neighborhood {
         if self.is_merged() {
             let sends = parts(data.as_ptr(), &vec![each; self.outdegree()])?;
             let receives = parts(buffer.as_mut_ptr(), &vec![each; self.indegree()])?;
-            return self.exchange_parts(call, form, arrays, &sends, &receives);
+            return self.exchange_parts(call, form, arrays, (&sends, &receives), name_of::<T>);
         }
         let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
         collective::neighbor_alltoall(call, form, send, recv, each * T::ITEMS, self.degrees())
@@ -116,11 +127,11 @@ impl Neighborhood {
     /// grid those for neighbours that do not exist are not looked at. Collective.
     ///
     /// # Errors
-    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if there is not one block for each destination;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a rank that would send or get more than `i32::MAX`
-    /// items in all; its neighbours may wait for it until it ends.
+    /// [`InvalidLength`](crate::ErrorKind::InvalidLength) on this rank and its neighbours if there is not one
+    /// block for each destination.
     ///
-    /// MPI: `MPI_Neighbor_alltoall` of the lengths, then `MPI_Neighbor_alltoallv`; MPI-4.1 section 8.6.2.
+    /// MPI: `MPI_Neighbor_alltoall` of the lengths, then `MPI_Neighbor_alltoallw`, whose blocks may start
+    /// anywhere and have any length; MPI-4.1 sections 8.6.2 and 8.6.3.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -138,15 +149,31 @@ impl Neighborhood {
     {
         let call = self.neighbor_call(&NEIGHBOR_ALLTOALLV, Location::caller());
         let (data, counts) = (blocks.flat(), blocks.counts());
-        expect_counts(&call, &counts, ("destination", self.outdegree()), data.len())?;
+        let _permit = state::permit(&call)?;
+        let mut counts = counts;
+        let checked = expect_counts(&call, &counts, ("destination", self.outdegree()), data.len());
+        let mut lengths: Vec<u64> = counts.iter().map(|&count| count as u64).collect();
+        if checked.is_err() {
+            // Nobody waits for what is not sent.
+            counts = vec![0; self.outdegree()];
+            lengths = vec![NO_LENGTH; self.outdegree()];
+        }
         let mut incoming = vec![0; self.indegree()];
-        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, &counts, &mut incoming, 1)?;
+        self.neighbor_alltoall_at(&call, Form::Blocking, &mut None, &lengths, &mut incoming, 1)?;
+        // Other neighbours of a rank that has been told so know nothing of it: it takes part all the same.
+        let failed = incoming.iter().position(|&length| length == NO_LENGTH);
+        let known = |&length: &u64| if length == NO_LENGTH { 0 } else { length as usize };
+        let incoming: Vec<usize> = incoming.iter().map(known).collect();
         let mut received = zeros(total(&call, &incoming)?);
-        let send_layout = OwnedLayout::of::<B::Element>(&call, &counts)?;
-        let recv_layout = OwnedLayout::of::<B::Element>(&call, &incoming)?;
-        let sends = (&data[..], &counts[..], &send_layout);
-        let receives = (&mut received[..], &incoming[..], &recv_layout);
+        let (sends, receives) = ((&data[..], &counts[..]), (&mut received[..], &incoming[..]));
         self.neighbor_alltoallv_at(&call, Form::Blocking, &mut None, sends, receives)?;
+        checked?;
+        if let Some(index) = failed {
+            let rank = self.sources()[index].unwrap_or(self.rank());
+            let detail =
+                format!("rank {rank} has no block for each destination; its own error says why");
+            return Err(collective::invalid_length(&call, detail));
+        }
         self.per_neighbor(&call, received, incoming)
     }
 
@@ -157,7 +184,7 @@ impl Neighborhood {
     /// # Errors
     /// [`InvalidLength`](crate::ErrorKind::InvalidLength) if counts and buffers do not fit each other.
     ///
-    /// MPI: `MPI_Neighbor_alltoallv`, MPI-4.1 section 8.6.2.
+    /// MPI: `MPI_Neighbor_alltoallw`, MPI-4.1 section 8.6.3.
     ///
     /// ```
     /// # phalanx::run(|world| -> phalanx::Result<()> {
@@ -177,13 +204,22 @@ impl Neighborhood {
         incoming: &[usize],
     ) -> Result<()> {
         let call = self.neighbor_call(&NEIGHBOR_ALLTOALLV, Location::caller());
-        expect_counts(&call, outgoing, ("destination", self.outdegree()), data.len())?;
-        expect_counts(&call, incoming, ("source", self.indegree()), buffer.len())?;
-        let send_layout = OwnedLayout::of::<T>(&call, outgoing)?;
-        let recv_layout = OwnedLayout::of::<T>(&call, incoming)?;
-        let sends = (data, outgoing, &send_layout);
-        let receives = (buffer, incoming, &recv_layout);
-        self.neighbor_alltoallv_at(&call, Form::Blocking, &mut None, sends, receives)
+        let _permit = state::permit(&call)?;
+        let refused = |error| collective::refused(&call, error);
+        let elements = total(&call, incoming).map_err(refused)?;
+        expect_counts(&call, outgoing, ("destination", self.outdegree()), data.len())
+            .and_then(|()| expect_counts(&call, incoming, ("source", self.indegree()), elements))
+            .map_err(refused)?;
+        let sends = (data, outgoing);
+        if buffer.len() == elements {
+            let receives = (buffer, incoming);
+            return self.neighbor_alltoallv_at(&call, Form::Blocking, &mut None, sends, receives);
+        }
+        // The neighbours must not wait for a rank that has made a mistake: it takes part all the same.
+        let mut aside: Vec<T> = zeros(elements);
+        let receives = (&mut aside[..], incoming);
+        self.neighbor_alltoallv_at(&call, Form::Blocking, &mut None, sends, receives)?;
+        Err(misfit(&call, "receive", elements, Some(buffer.len())))
     }
 
     fn neighbor_alltoallv_at<T: Element>(
@@ -191,20 +227,15 @@ impl Neighborhood {
         call: &Call<'_>,
         form: Form<'_>,
         arrays: &mut Arrays,
-        (data, outgoing, send_layout): Blocked<'_, &[T]>,
-        (buffer, incoming, recv_layout): Blocked<'_, &mut [T]>,
+        (data, outgoing): (&[T], &[usize]),
+        (buffer, incoming): (&mut [T], &[usize]),
     ) -> Result<()> {
         if self.is_point() {
             return Ok(());
         }
-        if self.is_merged() {
-            let sends = parts(data.as_ptr(), outgoing)?;
-            let receives = parts(buffer.as_mut_ptr(), incoming)?;
-            return self.exchange_parts(call, form, arrays, &sends, &receives);
-        }
-        let send = (view_of(data)?, send_layout.borrow());
-        let recv = (view_of_mut(buffer)?, recv_layout.borrow());
-        collective::neighbor_alltoallv(call, form, send, recv, self.degrees())
+        let sends = parts(data.as_ptr(), outgoing)?;
+        let receives = parts(buffer.as_mut_ptr(), incoming)?;
+        self.exchange_parts(call, form, arrays, (&sends, &receives), name_of::<T>)
     }
 
     /// Starts a [`neighbor_alltoall`](Neighborhood::neighbor_alltoall). Collective.
@@ -228,8 +259,9 @@ impl Neighborhood {
         B: Buffer + Send + 'static,
     {
         let call = self.neighbor_call(&INEIGHBOR_ALLTOALL, Location::caller());
-        self.expect_answers(&call)?;
-        let each = self.share(&call, data.elements().len())?;
+        let each =
+            self.expect_answers(&call).and_then(|()| self.share(&call, data.elements().len()));
+        let each = each.map_err(|error| collective::refused_later(&call, error))?;
         let received = zeros(each.saturating_mul(self.indegree()));
         let begin = |(data, received, arrays): &mut (B, Vec<B::Element>, Arrays),
                      form: Form<'_>| {
@@ -248,7 +280,7 @@ impl Neighborhood {
     /// # Errors
     /// As [`neighbor_alltoallv_into`](Neighborhood::neighbor_alltoallv_into).
     ///
-    /// MPI: `MPI_Ineighbor_alltoallv`, MPI-4.1 section 8.7.2.
+    /// MPI: `MPI_Ineighbor_alltoallw`, MPI-4.1 section 8.7.3.
     ///
     /// ```
     /// use phalanx::PerRank;
@@ -270,23 +302,20 @@ impl Neighborhood {
             blocks: PerRank<T>,
             received: Vec<T>,
             incoming: Vec<usize>,
-            layouts: [OwnedLayout; 2],
             arrays: Arrays,
         }
         let call = self.neighbor_call(&INEIGHBOR_ALLTOALLV, Location::caller());
+        let _permit = state::permit(&call)?;
+        let refused = |error| collective::refused_later(&call, error);
         let given = blocks.flat().len();
-        expect_counts(&call, blocks.counts(), ("destination", self.outdegree()), given)?;
-        let elements = total(&call, &incoming)?;
-        expect_counts(&call, &incoming, ("source", self.indegree()), elements)?;
-        let layouts = [
-            OwnedLayout::of::<T>(&call, blocks.counts())?,
-            OwnedLayout::of::<T>(&call, &incoming)?,
-        ];
-        let received = zeros(elements);
-        let storage = Storage { blocks, received, incoming, layouts, arrays: None };
+        let elements = total(&call, &incoming).map_err(refused)?;
+        expect_counts(&call, blocks.counts(), ("destination", self.outdegree()), given)
+            .and_then(|()| expect_counts(&call, &incoming, ("source", self.indegree()), elements))
+            .map_err(refused)?;
+        let storage = Storage { blocks, received: zeros(elements), incoming, arrays: None };
         let begin = |s: &mut Storage<T>, form: Form<'_>| {
-            let sends = (s.blocks.flat(), s.blocks.counts(), &s.layouts[0]);
-            let receives = (&mut s.received[..], &s.incoming[..], &s.layouts[1]);
+            let sends = (s.blocks.flat(), s.blocks.counts());
+            let receives = (&mut s.received[..], &s.incoming[..]);
             self.neighbor_alltoallv_at(&call, form, &mut s.arrays, sends, receives)
         };
         let here = self.clone();

@@ -6,9 +6,9 @@ use super::neighborhood::Neighborhood;
 use crate::collective::{AnyPayload, AnyPayloadMut};
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::Result;
-use crate::raw::collective::{Blocks, Form, Part};
-use crate::raw::{View, ViewMut};
-use crate::record::{INEIGHBOR_ALLTOALLW, NEIGHBOR_ALLTOALLW};
+use crate::raw::collective::{self, Blocks, Form, Part};
+use crate::raw::{View, ViewMut, state};
+use crate::record::{Call, INEIGHBOR_ALLTOALLW, NEIGHBOR_ALLTOALLW, no_name};
 use crate::request::{Request, start_collective};
 
 fn sent<'a>(views: impl Iterator<Item = Result<View<'a>>>) -> Result<Vec<Part>> {
@@ -52,7 +52,10 @@ impl Neighborhood {
         let call = self.neighbor_call(&NEIGHBOR_ALLTOALLW, Location::caller());
         let sends = sent(sends.iter().map(|block| block.any_view()))?;
         let receives = received(receives.iter_mut().map(|block| block.any_view_mut()))?;
-        self.exchange_parts(&call, Form::Blocking, &mut None, &sends, &receives)
+        let _permit = state::permit(&call)?;
+        self.one_each(&call, sends.len(), receives.len())
+            .map_err(|error| collective::refused(&call, error))?;
+        self.exchange_parts(&call, Form::Blocking, &mut None, (&sends, &receives), no_name)
     }
 
     /// Starts a [`neighbor_alltoallw`](Neighborhood::neighbor_alltoallw) on blocks that the request owns;
@@ -88,12 +91,28 @@ impl Neighborhood {
             arrays: Option<(Blocks, Blocks)>,
         }
         let call = self.neighbor_call(&INEIGHBOR_ALLTOALLW, Location::caller());
+        let _permit = state::permit(&call)?;
+        self.one_each(&call, sends.len(), receives.len())
+            .map_err(|error| collective::refused_later(&call, error))?;
         let storage = Storage { sends, receives, arrays: None };
         let begin = |s: &mut Storage<P, Q>, form: Form<'_>| {
             let sends = sent(s.sends.iter().map(Payload::view))?;
             let receives = received(s.receives.iter_mut().map(PayloadMut::view_mut))?;
-            self.exchange_parts(&call, form, &mut s.arrays, &sends, &receives)
+            self.exchange_parts(&call, form, &mut s.arrays, (&sends, &receives), no_name)
         };
         start_collective(self.carrier(), &call, storage, begin, |s, _, _| Ok(s.receives))
+    }
+
+    /// A block for each destination, and one for each source.
+    fn one_each(&self, call: &Call<'_>, sends: usize, receives: usize) -> Result<()> {
+        let sides =
+            [("destination", sends, self.outdegree()), ("source", receives, self.indegree())];
+        for (who, given, needed) in sides {
+            if given != needed {
+                let detail = format!("{given} blocks were given for {needed} {who}s");
+                return Err(collective::invalid_length(call, detail));
+            }
+        }
+        Ok(())
     }
 }

@@ -25,12 +25,13 @@ use crate::record::{
 /// and neighbours are computed here, without a call into MPI.
 ///
 /// ```
+/// use phalanx::ShiftRanks;
 /// # phalanx::run(|world| -> phalanx::Result<()> {
 /// // A ring: each rank passes its number on.
 /// let ring = world.cart(&[0], &[true])?.expect("every rank fits");
-/// let (left, right) = ring.shift(0, 1)?;
-/// let from_left = ring.sendrecv(&ring.rank(), right, left)?;
-/// assert_eq!(Some(from_left), left);
+/// let ShiftRanks { to, from } = ring.shift_ranks(0, 1)?;
+/// let from_left = ring.sendrecv(&ring.rank(), to, from)?;
+/// assert_eq!(Some(from_left), from);
 /// ring.free()
 /// # });
 /// ```
@@ -38,6 +39,16 @@ use crate::record::{
 pub struct Cart {
     neighborhood: Neighborhood,
     grid: Arc<Grid>,
+}
+
+/// The other ranks of a shift along a dimension of a grid, in the order in which
+/// [`sendrecv`](Comm::sendrecv) takes them. `None` past a closed end. See [`Cart::shift_ranks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShiftRanks {
+    /// The rank to send to: `displacement` further.
+    pub to: Option<usize>,
+    /// The rank to receive from: as far before.
+    pub from: Option<usize>,
 }
 
 /// The shape of a grid.
@@ -91,6 +102,7 @@ impl Grid {
 /// In MPICH 5.0 a neighbourhood collective on a grid of 19 dimensions writes past its own arrays.
 const MAX_DIMENSIONS: usize = 16;
 
+/// # Grids of ranks
 impl Comm {
     /// Arranges the ranks in a grid: as many along each dimension as `dims` says, where 0 stands for as
     /// many as fit best; `periods` says which dimensions close to a ring. `None` on ranks that do not
@@ -291,9 +303,11 @@ impl Cart {
         Ok(self.grid.at_offset(&self.grid.coords, offset.iter().map(|&by| by as i128)))
     }
 
-    /// Whom to receive from and whom to send to so that everything moves `displacement` ranks along a
-    /// dimension: source and destination. `None` is the null process, which every operation takes as
-    /// an address.
+    /// The ranks to send to and to receive from so that everything moves `displacement` ranks along a
+    /// dimension. `None` is the null process, which every operation takes as an address.
+    ///
+    /// [`shift`](Comm::shift) and [`shift_open`](Comm::shift_open), which move data themselves, go along the
+    /// numbers of the ranks.
     ///
     /// # Errors
     /// [`InvalidLength`](ErrorKind::InvalidLength) if there is no such dimension.
@@ -301,21 +315,18 @@ impl Cart {
     /// MPI: `MPI_Cart_shift`, MPI-4.1 section 8.5.6.
     ///
     /// ```
+    /// use phalanx::ShiftRanks;
     /// # phalanx::run(|world| -> phalanx::Result<()> {
     /// let line = world.cart(&[0], &[false])?.expect("every rank fits");
-    /// let (source, destination) = line.shift(0, 1)?;
+    /// let ShiftRanks { to, from } = line.shift_ranks(0, 1)?;
     /// let mut received = 0;
-    /// let got = line.sendrecv_into(&line.rank(), destination, &mut received, source)?;
+    /// let got = line.sendrecv_into(&line.rank(), to, &mut received, from)?;
     /// assert_eq!(got.len, usize::from(line.rank() > 0)); // nothing from the null process
     /// line.free()
     /// # });
     /// ```
     #[track_caller]
-    pub fn shift(
-        &self,
-        dimension: usize,
-        displacement: isize,
-    ) -> Result<(Option<usize>, Option<usize>)> {
+    pub fn shift_ranks(&self, dimension: usize, displacement: isize) -> Result<ShiftRanks> {
         let dimensions = self.dims().len();
         if dimension >= dimensions {
             let call = self.call(&CART_SHIFT, Location::caller());
@@ -327,7 +338,7 @@ impl Cart {
             self.grid.at_offset(self.coords(), offset)
         };
         let by = displacement as i128;
-        Ok((at(-by), at(by)))
+        Ok(ShiftRanks { to: at(by), from: at(-by) })
     }
 
     /// The neighbours one step away: for each dimension the one before and the one after this rank.

@@ -48,7 +48,8 @@ pub(super) fn fill(call: &Call<'_>, ranks: usize, dims: &[usize], all: bool) -> 
         Some(fixed) if free || all => {
             if !ranks.is_multiple_of(fixed) || (!free && fixed != ranks) {
                 return refuse(format!(
-                    "{ranks} ranks do not fill a grid of {}, whose fixed dimensions take {fixed}",
+                    "{ranks} ranks do not fill a grid of {}, whose fixed dimensions take {fixed}: give 0 for each \
+                     dimension that may have any length",
                     text(dims)
                 ));
             }
@@ -57,7 +58,8 @@ pub(super) fn fill(call: &Call<'_>, ranks: usize, dims: &[usize], all: bool) -> 
         _ => {
             let needed = fixed.map_or("more".to_owned(), |fixed| fixed.to_string());
             return refuse(format!(
-                "a grid of {} needs {needed} ranks, the communicator has {ranks}",
+                "a grid of {} needs {needed} ranks, the communicator has {ranks}: start more, or give 0 for each \
+                 dimension that may have any length",
                 text(dims)
             ));
         }

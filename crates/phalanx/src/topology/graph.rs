@@ -15,6 +15,7 @@ use crate::raw::collective::{self, Form, Input};
 use crate::raw::topology::Side;
 use crate::raw::{self};
 use crate::record::{COMM_DUP, Call, GRAPH, GRAPH_EDGES, GRAPH_WEIGHTED, Operation};
+use crate::words::count;
 
 /// A communicator whose ranks are the nodes of a directed graph: each has sources, from which its
 /// neighbourhood collectives receive, and destinations. Made by [`Comm::graph`],
@@ -49,6 +50,7 @@ pub struct Neighbor {
     pub weight: u32,
 }
 
+/// # Graphs of ranks
 impl Comm {
     /// Makes the ranks nodes of a graph. Each names those that send to it, and those that it sends to;
     /// what one names as a destination names it as a source as often. Collective.
@@ -171,7 +173,8 @@ impl Comm {
     fn check_nodes(&self, call: &Call<'_>, mut ranks: impl Iterator<Item = usize>) -> Result<()> {
         let size = self.size();
         ranks.find(|&rank| rank >= size).map_or(Ok(()), |rank| {
-            let detail = format!("an edge with rank {rank} in a communicator of {size} ranks");
+            let detail =
+                format!("an edge with rank {rank} in a communicator of {}", count(size, "rank"));
             Err(Error::new(ErrorKind::InvalidRank, call, detail))
         })
     }

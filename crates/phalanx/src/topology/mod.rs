@@ -16,7 +16,7 @@ mod neighborhood;
 mod per_neighbor;
 
 pub(crate) use agree::digest;
-pub use cart::Cart;
+pub use cart::{Cart, ShiftRanks};
 pub use dims::dims_create;
 pub use graph::{Graph, Neighbor};
 pub use neighborhood::Neighborhood;

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::raw;
 use crate::raw::collective::{Blocks, Degrees, Form, Part, neighbor_alltoallw};
 use crate::raw::topology::Side;
-use crate::record::{Call, Operation};
+use crate::record::{Call, Name, Operation};
 
 /// A communicator in which each rank has neighbours: what [`Cart`](crate::Cart) and
 /// [`Graph`](crate::Graph) have in common. It derefs to [`Comm`].
@@ -237,8 +237,8 @@ impl Neighborhood {
         call: &Call<'_>,
         form: Form<'_>,
         arrays: &mut Option<(Blocks, Blocks)>,
-        sends: &[Part],
-        receives: &[Part],
+        (sends, receives): (&[Part], &[Part]),
+        element: Name,
     ) -> Result<()> {
         let degrees = self.degrees();
         let expected = [(sends.len(), degrees.destinations), (receives.len(), degrees.sources)];
@@ -254,15 +254,19 @@ impl Neighborhood {
                 Degrees { sources: incoming.ranks.len(), destinations: outgoing.ranks.len() };
             ((out, Blocks::of_groups(call, incoming.group(receives))?), degrees)
         } else {
-            let out = Blocks::new(call, sends.iter().copied())?;
-            ((out, Blocks::new(call, receives.iter().copied())?), degrees)
+            let out = Blocks::at_addresses(call, sends.iter().copied())?;
+            ((out, Blocks::at_addresses(call, receives.iter().copied())?), degrees)
         };
         let (outgoing, incoming) = arrays.insert(blocks);
-        neighbor_alltoallw(call, form, outgoing, incoming, degrees)
+        neighbor_alltoallw(call, form, outgoing, incoming, degrees, element)
     }
 
     #[track_caller]
     pub(super) fn free(self) -> Result<()> {
+        // What is refused is given back whole.
+        if self.comm.check_free(std::panic::Location::caller()).is_err() {
+            return self.comm.free();
+        }
         // Where the links have other owners the communicator has, too, and says so.
         if let Ok(Links { twin: Some(twin), .. }) = Arc::try_unwrap(self.links) {
             twin.free()?;

@@ -41,6 +41,9 @@ impl Author {
             let waited = waited_by == sequence && sequence % 2 == 1;
             requests.push(RequestFacts { call: facts(&noted), waited });
         });
+        let lanes = record::lanes();
+        let comms = record::known_comms().into_iter().chain(record::freed_comms());
+        let is_users = |it: &&Noted| !record::is_internal(it.location);
         let statement = Statement {
             rank: self.rank,
             host: self.host.clone(),
@@ -48,16 +51,23 @@ impl Author {
             sequence,
             still_for: still_for.as_millis() as u64,
             activity,
+            other_threads: lanes.iter().skip(1).filter_map(|it| inside(it)).collect(),
             requests,
-            comms: record::known_comms().iter().map(|comm| comm_facts(comm)).collect(),
-            history: lane.history(sequence).iter().map(facts).collect(),
+            comms: comms.map(|comm| comm_facts(&comm)).collect(),
+            history: lane.history(sequence).iter().filter(is_users).map(facts).collect(),
             failure: None,
-            threads: record::lanes().len() > 1
-                || raw::state::level() >= raw::state::Threading::Serialized,
+            threads: lanes.len() > 1 || raw::state::level() >= raw::state::Threading::Serialized,
             complete: !record::overflowed() && is_marked,
         };
         lane.is_still_at(sequence).then_some(statement)
     }
+}
+
+/// The call that another thread is inside of and waits in.
+fn inside(lane: &Lane) -> Option<CallFacts> {
+    let sequence = lane.sequence();
+    let call = lane.current(sequence).filter(|it| it.what.kind != Kind::Local)?;
+    lane.is_still_at(sequence).then(|| facts(&call))
 }
 
 fn facts(noted: &Noted) -> CallFacts {
@@ -92,9 +102,11 @@ fn comm_facts(comm: &CommRecord) -> CommFacts {
         name: comm.name(),
         private: comm.private,
         foreign: comm.is_foreign(),
+        freed: comm.is_freed(),
         members: comm.members.to_vec(),
         neighbors: comm.neighbors(),
         collectives: comm.collectives(),
+        counts_users_calls: comm.counts_users_calls(),
         traffic: (0..comm.members.len()).map(with).filter(is_known).collect(),
     }
 }
@@ -110,6 +122,9 @@ pub(super) fn encode(statement: &mut Statement, most: usize) -> Vec<u8> {
         // The oldest calls say least, then what nobody waits for.
         if statement.history.len() > 8 {
             statement.history.drain(..statement.history.len() / 2);
+        } else if let Some(at) = statement.comms.iter().position(|comm| comm.freed) {
+            // Of a communicator that is not named nothing is concluded.
+            statement.comms.remove(at);
         } else if statement.requests.iter().any(|it| !it.waited) {
             statement.complete = false;
             statement.requests.retain(|it| it.waited);
@@ -152,6 +167,6 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Statement> {
 pub(super) fn waits(statement: &Statement) -> bool {
     match &statement.activity {
         Activity::Inside(_) | Activity::Polling { .. } => true,
-        Activity::Outside => false,
+        Activity::Outside => !statement.other_threads.is_empty(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::author::decode;
 use super::statement::{Seen, Statement};
-use crate::board::{Board, Phase, Slot};
+use crate::board::{Board, Member, Phase};
 use crate::host::ProcessState;
 
 /// A rank and the number by which two looks at it are compared.
@@ -18,50 +18,50 @@ pub(super) struct Look {
 
 /// Looks at every rank of the node.
 pub(super) fn of_node(board: &Board) -> Vec<Look> {
-    board.slots.iter().filter(|slot| slot.phase() != Phase::Free).map(of).collect()
+    board.members.iter().filter(|member| member.phase() != Phase::Free).map(of).collect()
 }
 
 /// A statement is written quickly: how often to look again at one that is being written.
 const ROUNDS: usize = 20;
 const ROUND: Duration = Duration::from_micros(200);
 
-fn of(slot: &Slot) -> Look {
-    let mut look = one_look(slot);
+fn of(member: &Member) -> Look {
+    let mut look = one_look(member);
     for _ in 0..ROUNDS {
         if look.is_some() {
             break;
         }
         thread::sleep(ROUND);
-        look = one_look(slot);
+        look = one_look(member);
     }
-    let sequence = slot.lane.sequence();
-    look.unwrap_or(Look { rank: slot.world_rank(), seen: Seen::Moving, sequence })
+    let sequence = member.sequence();
+    look.unwrap_or(Look { rank: member.world_rank(), seen: Seen::Moving, sequence })
 }
 
 /// One look, or `None` where the slot changed meanwhile.
-fn one_look(slot: &Slot) -> Option<Look> {
-    let sequence = slot.lane.sequence();
-    let last = || statement_of(slot).map(Box::new);
-    let seen = match (slot.phase(), slot.process().state()) {
+fn one_look(member: &Member) -> Option<Look> {
+    let sequence = member.sequence();
+    let last = || statement_of(member).map(Box::new);
+    let seen = match (member.phase(), member.process().state()) {
         (Phase::Finalized, _) => Seen::Finalized,
         (_, ProcessState::Gone) => {
-            let how = format!("its process {} does not exist any more", slot.process().id);
+            let how = format!("its process {} does not exist any more", member.process().id);
             Seen::Gone { how, last: last() }
         }
         (_, ProcessState::Stopped) => Seen::Stopped(last()),
-        _ if slot.stated() == Some(sequence) => {
-            let statement = statement_of(slot)?;
-            if statement.sequence != sequence || !slot.lane.is_still_at(sequence) {
+        _ if member.stated() == Some(sequence) => {
+            let statement = statement_of(member)?;
+            if statement.sequence != sequence || !member.is_still_at(sequence) {
                 return None;
             }
             Seen::Still(Box::new(statement))
         }
         _ => Seen::Moving,
     };
-    Some(Look { rank: slot.world_rank(), seen, sequence })
+    Some(Look { rank: member.world_rank(), seen, sequence })
 }
 
-fn statement_of(slot: &Slot) -> Option<Statement> {
-    slot.stated()?;
-    decode(&slot.statement.read()?)
+fn statement_of(member: &Member) -> Option<Statement> {
+    member.stated()?;
+    decode(&member.statement()?)
 }

@@ -1,17 +1,18 @@
 //! Looks at all ranks, draws a conclusion, and acts on it.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 use std::time::Duration;
 
 use super::census::{self, Look};
-use super::judge::{Judgement, Verdict, duration, judge};
-use super::remote::{Address, Remote};
+use super::judge::{Judgement, Verdict, duration, judge, standing};
+use super::remote::{Address, Remote, Secret};
 use super::settings::{Mode, Settings, mode};
 use super::statement::{Activity, Seen, Statement};
+use super::tell::OTHERS_SPEAK;
+use super::voice::Voice;
 use super::{DEADLOCK_CODE, tick};
-use crate::board::Board;
+use crate::board::{Board, Member};
 use crate::world::failure;
 
 pub(super) struct Inspector {
@@ -22,6 +23,8 @@ pub(super) struct Inspector {
     remote: Option<Remote>,
     /// The calls about which this watch has printed a warning, by rank.
     warned: HashMap<usize, u64>,
+    /// What was proved last of a call of this rank, and the number of the call.
+    proved_of_mine: Option<(u64, String)>,
 }
 
 impl Inspector {
@@ -31,12 +34,21 @@ impl Inspector {
         rank: usize,
         size: usize,
         addresses: Vec<Address>,
+        secret: Secret,
     ) -> Self {
-        let remote = Remote::new(settings, addresses, rank);
-        Inspector { settings, board, rank, size, remote, warned: HashMap::new() }
+        let remote = Remote::new(settings, addresses, secret, rank);
+        Inspector {
+            settings,
+            board,
+            rank,
+            size,
+            remote,
+            warned: HashMap::new(),
+            proved_of_mine: None,
+        }
     }
 
-    /// Finds out why this rank does not go on.
+    /// Finds out why this rank is stuck.
     ///
     /// Every watch would come to the same conclusion, so that one is enough: that of the lowest rank of
     /// the lowest node which waits. If it has not acted after some time, others do.
@@ -48,7 +60,7 @@ impl Inspector {
         if others_first && !others_may {
             return;
         }
-        let first = self.census(Remote::census);
+        let mut first = self.census(Remote::census);
         if let Some(remote) = &self.remote {
             remote.end_of_first_census();
         }
@@ -58,10 +70,17 @@ impl Inspector {
             return;
         }
         thread::sleep(tick(self.settings).min(CONFIRM));
-        let lane = &self.board.mine().lane;
-        let is_moot =
-            || !lane.is_still_at(mine.sequence) || self.board.header.ending.load(Acquire) != 0;
-        let second = self.census(|remote| remote.census_again(is_moot));
+        let me = self.board.mine();
+        let is_moot = || !me.is_still_at(mine.sequence) || self.board.ending().is_some();
+        let mut second = self.census(|remote| remote.census_again(is_moot));
+        // What is on the board may have been said a while ago.
+        for looks in [&mut first, &mut second] {
+            if let Some(Look { seen: Seen::Still(statement), .. }) = looks.get_mut(self.rank)
+                && statement.sequence == mine.sequence
+            {
+                statement.still_for = mine.still_for;
+            }
+        }
         let confirmed = judge(&seen(&second));
         if confirmed.verdict != conclusion.verdict || confirmed.stuck != conclusion.stuck {
             return;
@@ -79,17 +98,24 @@ impl Inspector {
 
     /// Whether a lower rank of this node waits too.
     fn waits_before_me(&self) -> bool {
-        self.board.slots.iter().any(|slot| slot.world_rank() < self.rank && slot.waits())
+        self.board.members.iter().any(|it| it.world_rank() < self.rank && it.waits())
     }
 
-    /// This rank goes on, after so long a time in the call with this number.
+    /// This rank continues, after so long a time in the call with this number.
     pub fn moved(&mut self, sequence: u64, after: Duration) {
         if self.warned.remove(&self.rank) == Some(sequence) {
             failure::print_without_locks(&format!(
-                "phalanx: rank {} goes on after {}: it was slow, and no deadlock",
+                "phalanx: rank {} continues after {}: it was slow, not deadlocked",
                 self.rank,
                 duration(after.as_millis() as u64)
             ));
+        }
+    }
+
+    /// This rank fails, says so and ends the job.
+    pub fn fails(&self) {
+        if let Some(remote) = &self.remote {
+            remote.fails();
         }
     }
 
@@ -123,8 +149,9 @@ impl Inspector {
         if mode() == Mode::Strict {
             self.deliver(judgement, looks);
         } else if self.settings.aborts {
-            self.board.header.verdict.write(judgement.text.as_bytes());
-            self.board.header.ending.store(DEADLOCK_CODE as u32, Release);
+            let Some(voice) = Voice::wait_for(self.board, OTHERS_SPEAK) else { return };
+            voice.end(&judgement.text, DEADLOCK_CODE);
+            drop(voice);
             if let Some(remote) = &self.remote {
                 remote.end(&judgement.text, DEADLOCK_CODE);
                 remote.clean();
@@ -136,29 +163,51 @@ impl Inspector {
     }
 
     /// Lets the calls of all ranks that are stuck return an error.
-    fn deliver(&self, judgement: &Judgement, looks: &[Look]) {
+    fn deliver(&mut self, judgement: &Judgement, looks: &[Look]) {
+        // Who speaks now may be saying just this.
+        let Some(voice) = Voice::take(self.board) else { return };
         let stuck: Vec<(usize, u64)> =
             judgement.stuck.iter().map(|&rank| (rank, looks[rank].sequence)).collect();
-        tell(self.board, &stuck, &judgement.text);
+        // This rank reads it later, when somebody else may have written.
+        self.proved_of_mine = stuck
+            .iter()
+            .find(|(rank, _)| *rank == self.rank)
+            .map(|&(_, sequence)| (sequence, judgement.text.clone()));
+        voice.tell(&stuck, &judgement.text, Some(self.rank));
+        drop(voice);
         if let Some(remote) = &self.remote {
             remote.tell(&stuck, &judgement.text);
         }
     }
 
+    /// What this watch has proved of the call of its own rank with this number.
+    pub fn proved_of_mine(&self, sequence: u64) -> Option<&str> {
+        let (known, text) = self.proved_of_mine.as_ref()?;
+        (*known == sequence).then_some(text)
+    }
+
+    /// Where the ranks of this node stand, for who ends the program.
+    pub fn standing(&self, signal: &str) -> String {
+        standing(&seen(&self.census(|_| Vec::new())), &self.here(), signal)
+    }
+
+    /// The ranks of this node.
+    fn here(&self) -> Vec<usize> {
+        let mut here: Vec<usize> = census::of_node(self.board).iter().map(|it| it.rank).collect();
+        here.sort_unstable();
+        here
+    }
+
     /// Says once what ranks wait for.
     fn warn(&mut self, judgement: &Judgement, looks: &[Look]) {
-        let slot = self.board.mine();
         let mine = looks[self.rank].sequence;
-        if slot.warned.load(Acquire) == mine + 1 || self.warned.get(&self.rank) == Some(&mine) {
+        if self.board.mine().is_warned(mine) || self.warned.get(&self.rank) == Some(&mine) {
             return;
         }
         // Another watch that prints at the same time says the same.
-        let warner = &self.board.header.warner;
-        if let Err(owner) = warner.compare_exchange(0, std::process::id(), Acquire, Acquire) {
-            // Unless it has ended meanwhile.
-            if !std::path::Path::new(&format!("/proc/{owner}")).exists() {
-                warner.store(0, Release);
-            }
+        let Some(_voice) = Voice::take(self.board) else { return };
+        // It may have done so since the question above.
+        if self.board.mine().is_warned(mine) {
             return;
         }
         failure::print_without_locks(&judgement.text);
@@ -169,10 +218,7 @@ impl Inspector {
                 self.warned.insert(look.rank, look.sequence);
             }
         }
-        for slot in self.board.slots {
-            slot.warned.store(slot.lane.sequence() + 1, Release);
-        }
-        warner.store(0, Release);
+        self.board.members.iter().for_each(Member::set_warned);
     }
 }
 
@@ -190,14 +236,4 @@ fn seen(looks: &[Look]) -> Vec<Seen> {
 /// older than all of the second: so there was a moment at which the ranks were as they are seen.
 fn unchanged(first: &[Look], second: &[Look], ranks: &[usize]) -> bool {
     ranks.iter().all(|&rank| first[rank].sequence == second[rank].sequence)
-}
-
-/// Tells ranks of this node that the calls they are inside of never return.
-pub(super) fn tell(board: &Board, stuck: &[(usize, u64)], report: &str) {
-    board.header.verdict.write(report.as_bytes());
-    for &(rank, sequence) in stuck {
-        if let Some(slot) = board.slots.iter().find(|slot| slot.world_rank() == rank) {
-            slot.told.store(sequence, Release);
-        }
-    }
 }

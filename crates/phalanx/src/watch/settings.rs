@@ -3,22 +3,29 @@
 //! | variable | values | |
 //! |---|---|---|
 //! | `PHALANX_WATCH` | `on` (default), `off`, `strict` | |
-//! | `PHALANX_WATCH_AFTER` | `30s`, `500ms`, `2m` | a rank that has not moved for so long is looked at |
+//! | `PHALANX_WATCH_AFTER` | `30s` (default), `500ms`, `2m` | after how long without progress a rank is worth a warning |
 //! | `PHALANX_WATCH_ACTION` | `abort` (default), `warn` | what follows a proved deadlock |
+//! | `PHALANX_WATCH_TYPES` | `on` (default in debug builds and tests), `off` | whether messages are compared with the types that they are received as |
 //! | `PHALANX_WATCH_DELAY` | a number | makes calls late by times that follow from this seed |
 //! | `PHALANX_WATCH_TCP` | `on` (default), `off` | whether the watches of several nodes talk over TCP |
 //! | `PHALANX_WATCH_DIR` | a folder | where ranks of nodes that cannot reach each other leave their statements |
+//!
+//! A deadlock that is proved needs no patience: it is told after 3 seconds, or after `PHALANX_WATCH_AFTER`
+//! if that is less; in strict mode after 60 ms.
 
 use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 const WATCH: &str = "PHALANX_WATCH";
 const AFTER: &str = "PHALANX_WATCH_AFTER";
 const ACTION: &str = "PHALANX_WATCH_ACTION";
+const TYPES: &str = "PHALANX_WATCH_TYPES";
 const DELAY: &str = "PHALANX_WATCH_DELAY";
+/// Set in the ranks of a test.
+const TEST: &str = "PHALANX_TEST_NAME";
 const TCP: &str = "PHALANX_WATCH_TCP";
 const DIRECTORY: &str = "PHALANX_WATCH_DIR";
 
@@ -35,10 +42,12 @@ pub(crate) enum Mode {
 pub(crate) struct Settings {
     /// What this rank asks for; see [`mode`] for what all have agreed on.
     pub wanted: Mode,
-    /// After how long it is worth a word that a rank has not moved.
+    /// After how long it is worth a warning that a rank has not moved.
     pub warn_after: Duration,
     /// Whether a proved deadlock ends the job.
     pub aborts: bool,
+    /// Whether messages are compared with the types that they are received as, without strict mode.
+    pub types: bool,
     pub delay: Option<u64>,
     /// Whether the watches of several nodes talk over TCP.
     pub tcp: bool,
@@ -46,17 +55,19 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// After how long a rank that has not moved is looked at.
+    /// After how long a rank that has not moved is looked at, and a deadlock told.
     pub fn after(&self) -> Duration {
-        if mode() == Mode::Strict {
-            AFTER_WHEN_STRICT.min(self.warn_after)
-        } else {
-            self.warn_after
-        }
+        self.after_in(mode())
+    }
+
+    fn after_in(&self, mode: Mode) -> Duration {
+        let most = if mode == Mode::Strict { AFTER_WHEN_STRICT } else { PROVED_AFTER };
+        most.min(self.warn_after)
     }
 }
 
 static AGREED: AtomicU8 = AtomicU8::new(Mode::Off as u8);
+static TYPES_AGREED: AtomicBool = AtomicBool::new(false);
 
 /// What all ranks have agreed on.
 pub(crate) fn mode() -> Mode {
@@ -67,12 +78,26 @@ pub(crate) fn mode() -> Mode {
     }
 }
 
-/// Takes what all ranks have agreed on: the most that any of them asks for.
+/// Takes what all ranks have agreed on, the largest of what they ask for: the most that any of them watches.
 pub(crate) fn agree_on(mode: u64) {
     AGREED.store(mode.min(Mode::Strict as u64) as u8, Relaxed);
 }
 
+/// Takes what all ranks have agreed on: types are compared if all of them want it.
+pub(crate) fn agree_on_types(compare: bool) {
+    TYPES_AGREED.store(compare, Relaxed);
+}
+
+/// Whether all ranks compare messages with the types that they are received as.
+pub(crate) fn compares_types() -> bool {
+    // Without the watch nobody knows who is where.
+    TYPES_AGREED.load(Relaxed) && is_wanted()
+}
+
+/// Slow ranks are common: a warning needs patience.
 const AFTER_BY_DEFAULT: Duration = Duration::from_secs(30);
+/// What is proved needs none. Looking for it costs something, and most waits are shorter.
+const PROVED_AFTER: Duration = Duration::from_secs(3);
 /// In strict mode a deadlock is an error at once: what is proved needs no long wait.
 const AFTER_WHEN_STRICT: Duration = Duration::from_millis(60);
 
@@ -111,6 +136,13 @@ fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
         Some("warn") => false,
         Some(other) => return refuse(ACTION, other, "abort and warn"),
     };
+    let types = match variable(TYPES).as_deref() {
+        // The profile of this library is mostly that of the program.
+        None => cfg!(debug_assertions) || variable(TEST).is_some(),
+        Some("on") => true,
+        Some("off") => false,
+        Some(other) => return refuse(TYPES, other, "on and off"),
+    };
     let delay = match variable(DELAY) {
         None => None,
         Some(text) => match text.parse() {
@@ -124,23 +156,14 @@ fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
         Some(other) => return refuse(TCP, other, "on and off"),
     };
     let directory = variable(DIRECTORY).map(PathBuf::from);
-    Ok(Settings { wanted, warn_after, aborts, delay, tcp, directory })
+    Ok(Settings { wanted, warn_after, aborts, types, delay, tcp, directory })
 }
 
 /// `500ms`, `30s`, `2m`, or a number of seconds.
 fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" | "" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    let duration =
-        Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? * seconds).ok()?;
+    let unit = if text.ends_with(|c: char| c.is_ascii_digit()) { "s" } else { "" };
+    let duration = humantime::parse_duration(&format!("{text}{unit}")).ok()?;
     (duration >= Duration::from_millis(10)).then_some(duration)
 }
 
@@ -162,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_waits_for_three_seconds_or_less_and_a_warning_for_as_long_as_it_is_told() {
+        for (after, proved) in [("30s", 3.0), ("3s", 3.0), ("2s", 2.0), ("100ms", 0.1)] {
+            let settings = read_from(&[(AFTER, after)]).expect("nothing is wrong");
+            assert_eq!(settings.after_in(Mode::On), Duration::from_secs_f64(proved), "{after}");
+            assert_eq!(Some(settings.warn_after), duration(after));
+            assert_eq!(settings.after_in(Mode::Strict), Duration::from_millis(60), "{after}");
+        }
+    }
+
+    #[test]
     fn times_have_units() {
         for (text, wanted) in
             [("500ms", 0.5), ("30s", 30.0), ("2m", 120.0), ("1.5", 1.5), (" 1 h", 3600.0)]
@@ -175,9 +208,14 @@ mod tests {
 
     #[test]
     fn a_value_that_is_none_is_refused_by_name() {
-        for (name, value) in
-            [(WATCH, "maybe"), (AFTER, "soon"), (ACTION, "explode"), (DELAY, "many"), (TCP, "udp")]
-        {
+        for (name, value) in [
+            (TYPES, "yes"),
+            (WATCH, "maybe"),
+            (AFTER, "soon"),
+            (ACTION, "explode"),
+            (DELAY, "many"),
+            (TCP, "udp"),
+        ] {
             let refused = read_from(&[(name, value)]).expect_err(name);
             assert!(refused.starts_with(&format!("{name}={value}: the values are ")), "{refused}");
         }

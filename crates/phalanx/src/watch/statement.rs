@@ -34,9 +34,13 @@ pub(crate) struct Statement {
     pub pid: u32,
     /// Grows with every call that makes progress.
     pub sequence: u64,
-    /// For how many milliseconds the sequence has not grown.
+    /// For how many milliseconds the sequence has not grown. 0 in a statement that a rank makes because
+    /// it is told to end: it may be moving.
     pub still_for: u64,
     pub activity: Activity,
+    /// The calls that other threads are inside of. The activity is that of the thread which has initialised
+    /// MPI.
+    pub other_threads: Vec<CallFacts>,
     /// What has been started and is not known to be complete. The parts of `sendrecv` too.
     pub requests: Vec<RequestFacts>,
     pub comms: Vec<CommFacts>,
@@ -111,6 +115,8 @@ pub(crate) struct CommFacts {
     pub private: bool,
     /// Whether its handle was given away: messages on it may be unknown to us.
     pub foreign: bool,
+    /// Whether this rank has freed it, and so does nothing on it any more.
+    pub freed: bool,
     /// The rank in the world of each member.
     pub members: Vec<u32>,
     /// The members (ranks of this communicator) from which and to which neighbourhood collectives go, if
@@ -118,6 +124,8 @@ pub(crate) struct CommFacts {
     pub neighbors: Vec<u32>,
     /// How many collective calls this rank has begun on it.
     pub collectives: u32,
+    /// Whether these are the calls that the user has made: some of those are several, or none of these.
+    pub counts_users_calls: bool,
     /// The members with which messages were exchanged.
     pub traffic: Vec<Traffic>,
 }

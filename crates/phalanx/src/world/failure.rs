@@ -1,19 +1,17 @@
 //! How a rank that fails ends the job: one report, then `MPI_Abort`.
 
-use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::raw::{c_int, c_void};
-use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::panics;
 use crate::error::{Error, ErrorKind};
-use crate::{board, host, raw, record};
+use crate::record::{Call, INIT};
+use crate::{board, host, raw, record, terminal};
 
 /// Exit code of a rank that panicked: the one of a Rust program that panics.
 const PANIC_CODE: i32 = 101;
@@ -45,8 +43,11 @@ type Observer = Box<dyn Fn(&Failure) + Send + Sync>;
 static OBSERVER: OnceLock<Observer> = OnceLock::new();
 static RANK: AtomicUsize = AtomicUsize::new(0);
 static SIZE: AtomicUsize = AtomicUsize::new(1);
-/// The process that was started as a rank.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// Whether this rank is the one that says why none of them starts, where the ranks have agreed on it.
+static SPEAKER: AtomicU8 = AtomicU8::new(UNDECIDED);
+const UNDECIDED: u8 = 0;
+const SPEAKS: u8 = 1;
+const SILENT: u8 = 2;
 /// Whether this process is about to end by its own decision.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
@@ -55,59 +56,35 @@ pub(crate) fn set_failure_observer(observer: Observer) {
     let _ = OBSERVER.set(observer);
 }
 
+/// Whether somebody hears of failures: in a test.
+pub(super) fn is_observed() -> bool {
+    OBSERVER.get().is_some()
+}
+
+/// Says whether this rank is the one that says why none of them starts; nothing when they have started.
+pub(super) fn set_speaker(speaker: Option<bool>) {
+    let decided = speaker.map_or(UNDECIDED, |speaks| if speaks { SPEAKS } else { SILENT });
+    SPEAKER.store(decided, Ordering::Relaxed);
+}
+
+fn speaker() -> Option<bool> {
+    match SPEAKER.load(Ordering::Relaxed) {
+        UNDECIDED => None,
+        decided => Some(decided == SPEAKS),
+    }
+}
+
+/// What is called when this rank is about to report that it fails.
+static WHEN_ENDING: OnceLock<fn()> = OnceLock::new();
+
+/// Sets what is called when this rank is about to report that it fails. The first one stays.
+pub(crate) fn when_ending(f: fn()) {
+    let _ = WHEN_ENDING.set(f);
+}
+
 pub(super) fn set_rank(rank: usize, size: usize) {
     RANK.store(rank, Ordering::Relaxed);
     SIZE.store(size, Ordering::Relaxed);
-}
-
-struct Panicked {
-    message: String,
-    location: Option<String>,
-    backtrace: Backtrace,
-}
-
-thread_local! {
-    /// The last panic of this thread, kept until it is known whether somebody catches it.
-    static PANICKED: RefCell<Option<Panicked>> = const { RefCell::new(None) };
-}
-
-/// Keeps the panics of the MPI thread for the report of `end_job`; other threads print as always.
-pub(super) fn install_hook() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let kept = raw::state::is_main_thread() && raw::state::is_running();
-            // Nobody could catch it and report later.
-            let last_words = cfg!(panic = "abort");
-            if !kept || last_words {
-                previous(info);
-            }
-            if kept {
-                let panicked = Panicked {
-                    message: panic_text(info.payload()),
-                    location: info.location().map(ToString::to_string),
-                    backtrace: Backtrace::capture(),
-                };
-                let earlier = PANICKED.with(|cell| cell.try_borrow_mut().ok()?.replace(panicked));
-                // A second panic while the first unwinds aborts the process: say both now.
-                if earlier.is_some_and(|earlier| earlier.message != panic_text(info.payload())) {
-                    previous(info);
-                }
-            }
-        }));
-    });
-}
-
-/// The text of a panic.
-pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is not a text".to_owned()
-    }
 }
 
 /// Reports the failure, once for the node, and ends all ranks.
@@ -121,6 +98,7 @@ pub(super) fn end_job(kind: FailureKind, message: String) -> ! {
 /// the others.
 pub(crate) fn end_by_watch(report: &str, code: i32) -> ! {
     ENDING.store(true, Ordering::Relaxed);
+    limit_time(code);
     let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
     if let Some(observer) = OBSERVER.get() {
         let (kind, message) = (FailureKind::Error, report.to_owned());
@@ -136,25 +114,51 @@ pub(crate) fn end_by_watch(report: &str, code: i32) -> ! {
 
 pub(super) fn end_job_with(kind: FailureKind, message: String, code: i32) -> ! {
     ENDING.store(true, Ordering::Relaxed);
-    let panicked = PANICKED.with(|cell| cell.try_borrow_mut().ok()?.take());
-    let (message, location, backtrace) = match (kind, panicked) {
-        (FailureKind::Panic, Some(it)) => {
-            let message = if message.is_empty() { it.message } else { message };
-            (message, it.location, Some(it.backtrace))
-        }
-        _ => (message, None, None),
+    limit_time(code);
+    let kept = if kind == FailureKind::Panic { panics::take(&message) } else { None };
+    let (message, location, backtrace) = match kept {
+        Some(it) => (it.message, it.location, Some(it.backtrace)),
+        None => (message, None, None),
     };
     let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
     let failure = Failure { rank, size, kind, message, location };
     if let Some(observer) = OBSERVER.get() {
         observer(&failure);
     }
-    report_and_abort(&failure, backtrace.as_ref(), code)
+    report_and_abort(&failure, backtrace.as_ref(), code, Output::Flush)
 }
 
-fn report_and_abort(failure: &Failure, backtrace: Option<&Backtrace>, code: i32) -> ! {
-    if board::is_first() {
-        print(&report(failure, backtrace));
+/// Whether what the program has written to stdout is flushed.
+#[derive(PartialEq)]
+enum Output {
+    Flush,
+    /// The standard library has done it.
+    Flushed,
+}
+
+/// The end of a process that leaves by `exit`.
+pub(super) fn report_and_abort_at_exit(kind: FailureKind, message: String, code: i32) -> ! {
+    limit_time(code);
+    let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
+    let failure = Failure { rank, size, kind, message, location: None };
+    report_and_abort(&failure, None, code, Output::Flushed)
+}
+
+fn report_and_abort(
+    failure: &Failure,
+    backtrace: Option<&Backtrace>,
+    code: i32,
+    output: Output,
+) -> ! {
+    // Ranks that could not start have agreed on who says so.
+    if speaker().unwrap_or_else(board::is_first) {
+        if let Some(f) = WHEN_ENDING.get() {
+            f();
+        }
+        print_without_locks(&report(failure, backtrace));
+        if output == Output::Flush {
+            flush();
+        }
         thread::sleep(HEARD);
     } else {
         // The first is about to say what happened and to end this rank too: an abort from here might
@@ -164,49 +168,41 @@ fn report_and_abort(failure: &Failure, backtrace: Option<&Backtrace>, code: i32)
     raw::world::abort(code)
 }
 
-/// Ends the job when this process exits while MPI runs: other ranks may wait for it. Not every
-/// launcher takes that for a failure, and none says which rank it was.
-pub(super) fn watch_exit() {
+/// Flushes stdout. Another thread may hold its lock for ever: `limit_time` waits for this.
+fn flush() {
+    FLUSHING.store(true, Ordering::Release);
+    let _ = std::io::stdout().flush();
+    FLUSHING.store(false, Ordering::Release);
+}
+
+static FLUSHING: AtomicBool = AtomicBool::new(false);
+/// How long the end of a process may wait for the lock of stdout, and how long it may take in all.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Ends this process with the code after a while, whatever lock the thread that ends it waits for. Then the
+/// launcher ends the others.
+fn limit_time(code: i32) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        PROCESS.store(std::process::id(), Ordering::Relaxed);
-        // SAFETY: the handler is a function of this program. Without room for it the launcher's own
-        // watch is left.
-        unsafe { on_exit(exited, std::ptr::null_mut()) };
+        let end = move || {
+            let start = Instant::now();
+            let mut flushing_since = None;
+            while start.elapsed() < ENDED_WITHIN {
+                thread::sleep(Duration::from_millis(20));
+                if !FLUSHING.load(Ordering::Acquire) {
+                    flushing_since = None;
+                } else if flushing_since.get_or_insert_with(Instant::now).elapsed() > FLUSHED_WITHIN
+                {
+                    break;
+                }
+            }
+            // SAFETY: `_exit` is always allowed.
+            unsafe { libc::_exit(code) }
+        };
+        // Where there is room for no more threads, the end has no limit.
+        let _ = thread::Builder::new().name("phalanx-end".to_owned()).spawn(end);
     });
-}
-
-#[cfg(target_env = "gnu")]
-unsafe extern "C" {
-    /// `atexit` with the exit code, of the GNU C library.
-    fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
-}
-
-/// Other C libraries do not tell.
-#[cfg(not(target_env = "gnu"))]
-unsafe fn on_exit(_: extern "C" fn(c_int, *mut c_void), _: *mut c_void) -> c_int {
-    extern "C" fn without_code() {
-        exited(0, std::ptr::null_mut());
-    }
-    // SAFETY: the handler is a function of this program.
-    unsafe { libc::atexit(without_code) }
-}
-
-extern "C" fn exited(code: c_int, _: *mut c_void) {
-    // A forked child is no rank.
-    let is_rank = std::process::id() == PROCESS.load(Ordering::Relaxed);
-    // The MPI library leaves by `exit` too when it aborts.
-    if !is_rank || !raw::state::is_running() || ENDING.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let failure = Failure {
-        rank: RANK.load(Ordering::Relaxed),
-        size: SIZE.load(Ordering::Relaxed),
-        kind: FailureKind::Error,
-        message: format!("the process left with exit code {code} before MPI was finalized"),
-        location: None,
-    };
-    report_and_abort(&failure, None, if code == 0 { ERROR_CODE } else { code })
 }
 
 fn report(failure: &Failure, backtrace: Option<&Backtrace>) -> String {
@@ -265,17 +261,29 @@ fn users_frames(trace: &str) -> String {
     text
 }
 
-/// The same for the thread of the watch: the program may hold the locks of its streams while it waits.
+/// One write for the whole report, so that lines of other ranks do not come between. The program may hold
+/// the locks of its streams.
 pub(crate) fn print_without_locks(report: &str) {
-    let text = format!("{report}\n");
-    let mut rest = text.as_bytes();
+    write_to_stderr(format!("{}\n", terminal::for_stderr(report)).as_bytes());
+}
+
+/// Writes all of it, where somebody reads.
+pub(super) fn write_to_stderr(text: &[u8]) {
+    let mut rest = text;
     while !rest.is_empty() {
         // SAFETY: the bytes are borrowed for the call.
         let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
-        // Where stderr is closed or full there is nobody to tell.
-        let Ok(written @ 1..) = usize::try_from(written) else { return };
-        rest = &rest[written..];
+        match usize::try_from(written) {
+            Ok(written @ 1..) => rest = &rest[written..],
+            // Where stderr is closed or full there is nobody to tell.
+            _ if is_interrupted() => {}
+            _ => return,
+        }
     }
+}
+
+fn is_interrupted() -> bool {
+    std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
 }
 
 /// Whether this process is about to end by its own decision.
@@ -286,9 +294,19 @@ pub(crate) fn is_ending() -> bool {
 /// One write for the whole report, so that lines of other ranks do not come between.
 pub(crate) fn print(report: &str) {
     let _ = std::io::stdout().flush();
-    let mut text = report.to_owned();
-    text.push('\n');
+    let text = format!("{}\n", terminal::for_stderr(report));
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Begins to end this process by its own decision. Returns whether nobody else has.
+pub(super) fn begin_to_end() -> bool {
+    !ENDING.swap(true, Ordering::Relaxed)
+}
+
+/// This rank, for people.
+pub(super) fn who() -> String {
+    let (rank, size) = (RANK.load(Ordering::Relaxed), SIZE.load(Ordering::Relaxed));
+    format!("rank {rank} of {size} on {}", host::name())
 }
 
 /// Ends a program whose ranks never found each other, or whose MPI did not start.
@@ -300,15 +318,24 @@ pub(super) fn end_before_start(error: &Error) -> ! {
         let kind = FailureKind::Error;
         observer(&Failure { rank, size, kind, message: message.clone(), location: None });
     }
+    limit_time(ERROR_CODE);
     // Processes that never found each other share no page that would say who is first.
-    let speaks = match error.kind() {
-        ErrorKind::Launch => super::launch::is_first_process(),
-        _ => board::is_first(),
+    let speaks = match (speaker(), error.kind()) {
+        (Some(speaks), _) => speaks,
+        (None, ErrorKind::Launch | ErrorKind::Setting) => super::launch::is_first_process(),
+        (None, _) => board::is_first(),
     };
     if speaks {
-        print(&format!("error: {message}"));
+        print_without_locks(&format!("error: {message}"));
+        flush();
         thread::sleep(HEARD);
-    } else {
+    }
+    if speaker().is_some() && raw::state::is_running() {
+        // All ranks are here: nobody ends the others before the one that speaks has spoken. A rank that is
+        // not is one of another program, and the time is limited.
+        let call = Call::local(&INIT, std::panic::Location::caller());
+        let _ = raw::comm::largest(&call, raw::comm::world(), 0);
+    } else if !speaks {
         thread::sleep(FIRST_SPEAKS);
     }
     raw::world::abort(ERROR_CODE)

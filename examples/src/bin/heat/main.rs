@@ -18,7 +18,7 @@ mod saved;
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
-use phalanx::{Cart, Corners, Halo, prelude::*};
+use phalanx::{Corners, Halo, Progress, prelude::*};
 use serde::Serialize;
 
 /// Spreads heat over a square plate on all ranks of an MPI job, with finite differences.
@@ -204,28 +204,6 @@ fn serial(size: u64, steps: u64) -> Vec<f64> {
     plate.interior().collect::<Vec<_>>().concat()
 }
 
-/// The first cell of a share, and of the next.
-fn share(size: u64, at: usize, among: usize) -> [usize; 2] {
-    [at, at + 1].map(|at| (size as u128 * at as u128 / among as u128) as usize)
-}
-
-/// Puts the blocks of all ranks together on rank 0.
-fn collect(grid: &Cart, size: u64, block: &Block) -> phalanx::Result<Option<Vec<f64>>> {
-    let mine = block.interior().collect::<Vec<_>>().concat();
-    let Some(blocks) = grid.gatherv(&mine, 0)? else { return Ok(None) };
-    let n = size as usize;
-    let mut plate = vec![0.0; n * n];
-    for (rank, cells) in blocks.iter().enumerate() {
-        let coords = grid.coords_of(rank)?;
-        let [top, bottom] = share(size, coords[0], grid.dims()[0]);
-        let [left, right] = share(size, coords[1], grid.dims()[1]);
-        for (row, line) in (top..bottom).zip(cells.chunks_exact(right - left)) {
-            plate[row * n + left..row * n + right].copy_from_slice(line);
-        }
-    }
-    Ok(Some(plate))
-}
-
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<ExitCode> {
     let args: Args = match examples::arguments(&world) {
@@ -253,12 +231,12 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
         return Ok(examples::fail(&world, &cannot_write(&output, &reason)));
     }
 
-    let [top, bottom] = share(size, grid.coords()[0], grid.dims()[0]);
-    let [left, right] = share(size, grid.coords()[1], grid.dims()[1]);
-    let mut block = Block::new(size, [top, left], bottom - top, right - left);
+    let parts = grid.distribution(&[size as usize; 2])?;
+    let (first, lengths) = (parts.ranges(), parts.block_shape());
+    let [top, left] = [first[0].start, first[1].start];
+    let mut block = Block::new(size, [top, left], lengths[0], lengths[1]);
     let mut next = block.cells.clone();
-    let interior = [bottom - top, right - left];
-    let halo = grid.halo_with(&interior, &[(1, 1); 2], Corners::Skip)?;
+    let halo = grid.halo_with(lengths, &[(1, 1); 2], Corners::Skip)?;
 
     let mut saving = None;
     let mut begun = 0;
@@ -272,7 +250,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     }
     let resumed_from = (begun > 0).then_some(begun);
 
-    let mut progress = examples::Progress::new(&grid, steps, quiet)?;
+    let mut progress = if quiet { Progress::hidden() } else { Progress::new(&grid, steps)? };
     world.barrier()?;
     let start = phalanx::wtime();
     let mut busy = 0.0;
@@ -291,7 +269,8 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     let seconds = phalanx::wtime() - start;
 
     let mut failure = None;
-    if let Some(plate) = collect(&grid, size, &block)? {
+    let mine = block.interior().collect::<Vec<_>>().concat();
+    if let Some(plate) = parts.gather(&mine, 0)? {
         let checked = !no_check && size * size * steps.max(1) <= MOST_TO_CHECK;
         let identical = checked.then(|| {
             let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits();
@@ -318,7 +297,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
         }
         assert_ne!(identical, Some(false), "the ranks have not computed what one alone computes");
         if let Some(path) = &output {
-            let drawn = picture::draw(&plate, size as usize, steps, dims);
+            let drawn = picture::draw(&plate, size as usize, steps, parts.dimensions());
             failure = drawn.save(path).err().map(|error| error.to_string());
         }
     }
@@ -326,7 +305,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     if let Some(reason) = failure {
         return Ok(examples::fail(&world, &cannot_write(&output, &reason)));
     }
-    drop(halo);
+    drop((halo, parts));
     grid.free()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use phalanx::distribution::BlockDistribution;
 
 type Rgb = [u8; 3];
 
@@ -85,16 +86,16 @@ fn heat(temperature: f64) -> f64 {
     (temperature - COLDEST) / (HOTTEST - COLDEST)
 }
 
-/// The plate after so many steps, computed on a grid of so many ranks.
-pub fn draw(plate: &[f64], size: usize, steps: u64, grid: [usize; 2]) -> Picture {
+/// The plate after so many steps, whose dimensions were divided among the ranks like this.
+pub fn draw(plate: &[f64], size: usize, steps: u64, parts: &[BlockDistribution]) -> Picture {
     let mut picture = Picture { pixels: vec![WHITE; WIDTH * HEIGHT] };
     picture.plate(plate, size);
-    picture.shares(size, grid);
+    picture.shares(parts);
     picture.frame(LEFT, TOP, SIDE, SIDE);
     picture.axes();
     picture.color_bar();
     picture.text(LEFT, 28, "Heat on a square plate", Align::Left, TITLE);
-    let ranks = match grid {
+    let ranks = match [parts[0].ranks(), parts[1].ranks()] {
         [1, 1] => "1 rank".to_owned(),
         [rows, columns] => format!("{rows} × {columns} ranks"),
     };
@@ -174,17 +175,18 @@ impl Picture {
     }
 
     /// Which rank computed what, faintly.
-    fn shares(&mut self, size: usize, grid: [usize; 2]) {
-        let borders = |among: usize| {
-            (1..among).map(move |at| (size * at / among) * SIDE / size).collect::<Vec<_>>()
+    fn shares(&mut self, parts: &[BlockDistribution]) {
+        let borders = |along: &BlockDistribution| {
+            let first = (1..along.ranks()).map(|at| along.range(at).start);
+            first.map(|cell| cell * SIDE / along.items()).collect::<Vec<_>>()
         };
         const DASH: usize = 6;
-        for y in borders(grid[0]) {
+        for y in borders(&parts[0]) {
             for x in (0..SIDE).filter(|x| (x / DASH).is_multiple_of(2)) {
                 self.blend(LEFT + x, TOP + y, WHITE, 0.45);
             }
         }
-        for x in borders(grid[1]) {
+        for x in borders(&parts[1]) {
             for y in (0..SIDE).filter(|y| (y / DASH).is_multiple_of(2)) {
                 self.blend(LEFT + x, TOP + y, WHITE, 0.45);
             }
@@ -298,7 +300,8 @@ mod tests {
     #[test]
     fn plates_of_any_size_are_drawn() {
         for size in [1, 2, 3, 801] {
-            let picture = draw(&vec![100.0; size * size], size, 0, [1, 1]);
+            let picture =
+                draw(&vec![100.0; size * size], size, 0, &[BlockDistribution::new(size, 1); 2]);
             assert_eq!(picture.pixels[(TOP + 1) * WIDTH + LEFT + 1], inferno(1.0));
         }
     }

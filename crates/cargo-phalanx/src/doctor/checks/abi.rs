@@ -43,7 +43,7 @@ fn of(mpi: &Installation, run: &Run) -> Option<Found> {
                 "{} is the version of mpi.h, but programs load {library}: {}",
                 mpi.name, run.version
             ),
-            "if this is not meant: take the other folder out of LD_LIBRARY_PATH",
+            "if this is not intended: take the other folder out of LD_LIBRARY_PATH",
         ));
     }
     Some(ok(format!("{}: mpi.h and {library} agree", mpi.name)))
@@ -59,7 +59,7 @@ fn of_program(machine: &Machine) -> Option<Found> {
         return Some(ok(format!("{name} and {} have the same ABI", mpi.name)));
     }
     Some(warning(
-        format!("{name} is linked to {}, builds now take {}", linked.family, mpi.name),
+        format!("{name} is linked to {}, builds now use {}", linked.family, mpi.name),
         "the two have different ABIs: start it with its own launcher (cargo phalanx run --program), \
          or build it again",
     ))

@@ -8,7 +8,7 @@ pub fn check(machine: &Machine) -> Vec<Found> {
     if name.is_empty() || name == "localhost" || name == "(none)" {
         return vec![warning(
             format!(
-                "this host has no name of its own (`{name}`): reports could not tell hosts apart"
+                "this host has no name of its own (`{name}`): reports cannot distinguish hosts"
             ),
             "hostnamectl set-hostname NAME, or docker run --hostname NAME",
         )];
@@ -16,16 +16,14 @@ pub fn check(machine: &Machine) -> Vec<Found> {
     if name.contains('_') {
         return vec![warning(
             format!(
-                "`{name}`, the name of this host, has a `_`, which no host name may have: some launchers fail"
+                "`{name}`, the name of this host, contains a `_`, which host names must not: some launchers fail"
             ),
             "hostnamectl set-hostname NAME, or docker run --hostname NAME",
         )];
     }
     if machine.host.addresses.is_empty() {
         return vec![warning(
-            format!(
-                "`{name}`, the name of this host, stands for no address: launchers are slow or fail"
-            ),
+            format!("`{name}`, the name of this host, has no address: launchers are slow or fail"),
             format!(
                 "add a line `127.0.1.1 {name}` to /etc/hosts, or its real address for several hosts"
             ),

@@ -13,16 +13,17 @@ pub fn check(machine: &Machine) -> Vec<Found> {
         )];
     };
     let path = launcher.path.display();
-    let text = format!("mpiexec on PATH is of {} {} ({path})", launcher.family, launcher.version);
+    let text =
+        format!("mpiexec on PATH belongs to {} {} ({path})", launcher.family, launcher.version);
     if mpi.family.is_none_or(|family| launcher.family.starts(family)) {
         return vec![ok(text)];
     }
     vec![warning(
         format!(
-            "{text}, but builds take {}:\nstarted by hand each process would be rank 0 of 1",
+            "{text}, but builds use {}:\nstarted with it, each process would be rank 0 of 1",
             mpi.name
         ),
-        "cargo phalanx run takes the right one; by hand: eval \"$(cargo phalanx setup)\", \
+        "cargo phalanx run uses the right one; by hand: eval \"$(cargo phalanx setup)\", \
          or change the order of PATH",
     )]
 }

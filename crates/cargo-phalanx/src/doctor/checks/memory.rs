@@ -10,25 +10,25 @@ const NEEDED: u64 = 8 << 20;
 pub fn check_single_copy(machine: &Machine) -> Vec<Found> {
     if !machine.cross_memory {
         return vec![warning(
-            "ranks may not read each other's memory (process_vm_readv): large messages are copied twice, \
+            "ranks cannot read each other's memory (process_vm_readv): large messages are copied twice, \
              and MPICH 5 does not start",
-            "cargo phalanx run sets what is needed; in a container: docker run --cap-add=SYS_PTRACE; \
+            "cargo phalanx run makes the settings; in a container: docker run --cap-add=SYS_PTRACE; \
              by hand: OMPI_MCA_btl_vader_single_copy_mechanism=none, MPIR_CVAR_CH4_CMA_ENABLE=0",
         )];
     }
     match machine.ptrace_scope {
         Some(scope) if scope >= 2 => vec![warning(
             format!("kernel.yama.ptrace_scope is {scope}: ranks cannot read each other's memory"),
-            "sysctl kernel.yama.ptrace_scope=1, or live with two copies of large messages",
+            "sysctl kernel.yama.ptrace_scope=1, or accept that large messages are copied twice",
         )],
-        _ => vec![ok("ranks may read each other's memory: large messages are copied once")],
+        _ => vec![ok("ranks can read each other's memory: large messages are copied once")],
     }
 }
 
 pub fn check_shared(machine: &Machine) -> Vec<Found> {
     let Some(space) = machine.shared_memory else {
         return vec![problem(
-            "there is no /dev/shm, in which ranks of one machine meet",
+            "no /dev/shm, through which ranks of one machine communicate",
             "mount -t tmpfs tmpfs /dev/shm, or in a container: docker run --shm-size=1g",
         )];
     };
@@ -37,13 +37,13 @@ pub fn check_shared(machine: &Machine) -> Vec<Found> {
     if space.free < needed {
         return vec![warning(
             format!(
-                "/dev/shm has {} MiB left of {}; {} ranks want about {}",
+                "/dev/shm has {} MiB left of {}; {} ranks need about {}",
                 mib(space.free),
                 mib(space.total),
                 machine.ranks,
                 mib(needed)
             ),
-            "remove what is left in it (ls -l /dev/shm), or in a container: docker run --shm-size=1g",
+            "remove old files from it (ls -l /dev/shm), or in a container: docker run --shm-size=1g",
         )];
     }
     vec![ok(format!("{} MiB free", mib(space.free)))]

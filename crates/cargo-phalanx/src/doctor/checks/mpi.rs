@@ -6,24 +6,24 @@ use crate::doctor::machine::{Installation, Machine, Trial};
 pub fn check(machine: &Machine) -> Vec<Found> {
     if let Some(compiler) = &machine.missing_mpicc {
         return vec![problem(
-            format!("MPICC names {}, which is no program here", compiler.display()),
+            format!("MPICC names {}, which is not a program", compiler.display()),
             "set it to an MPI compiler wrapper, or unset it",
         )];
     }
     if machine.installations.is_empty() {
         return vec![problem(
-            "no MPI: no mpicc on PATH, in MPICC, or where they usually are",
+            "no MPI: no mpicc on PATH, in MPICC, or in the usual folders",
             "cargo phalanx setup, or: apt install openmpi-bin libopenmpi-dev, or: module load openmpi",
         )];
     }
     let mut found: Vec<Found> = Vec::new();
     for mpi in &machine.installations {
-        let role = if mpi.is_default { ", which builds take" } else { "" };
+        let role = if mpi.is_default { ", used by builds" } else { "" };
         found.push(ok(format!("{} ({}){role}", mpi.name, mpi.compiler.display())));
     }
     if machine.installations.len() > 1 {
-        let remedy = "for another one: cargo phalanx run --mpi openmpi or mpich, or MPICC=…";
-        found.push(note("more than one MPI is here: programs and launchers must match", remedy));
+        let remedy = "to choose one: cargo phalanx run --mpi openmpi or mpich, or MPICC=…";
+        found.push(note("several MPIs are installed: programs and launchers must match", remedy));
     }
     found
 }
@@ -37,7 +37,7 @@ fn of(mpi: &Installation) -> Option<Found> {
     let found = match &mpi.trial {
         Trial::Skipped => return None,
         Trial::DoesNotBuild(why) => problem(
-            format!("{name} builds no program:\n{why}"),
+            format!("{name} cannot build a program:\n{why}"),
             "install its headers and a C compiler (apt install gcc libopenmpi-dev or libmpich-dev), \
              or reinstall it",
         ),
@@ -55,19 +55,19 @@ fn of(mpi: &Installation) -> Option<Found> {
                 run.launcher.path.display(),
                 run.output
             ),
-            "look at the networks (ip addr): with Open MPI try OMPI_MCA_btl=self,vader, with MPICH \
+            "check the network interfaces (ip addr): with Open MPI try OMPI_MCA_btl=self,vader, with MPICH \
              FI_PROVIDER=tcp or UCX_TLS=tcp,self,sm",
         ),
         Trial::Ran(run) if run.size == 1 => problem(
             format!(
-                "under {} each process of {name} is alone (rank 0 of 1)",
+                "under {} each process of {name} thinks it is alone (rank 0 of 1)",
                 run.launcher.path.display()
             ),
-            "this launcher belongs to another MPI: name the right one in PHALANX_MPIEXEC",
+            "this launcher belongs to another MPI: set PHALANX_MPIEXEC to the right one",
         ),
         Trial::Ran(run) if run.size != 2 || !run.output.is_empty() => problem(
             format!("a program of {name} does not run:\n{}", run.output),
-            "what the launcher says above is the cause; cargo phalanx run shows what is set",
+            "see the launcher's message above; cargo phalanx run shows the settings that it makes",
         ),
         Trial::Ran(run) => ok(format!(
             "{name}: a program built and ran on 2 ranks ({})",

@@ -20,7 +20,7 @@ pub fn check(machine: &Machine) -> Vec<Found> {
     let plugins = match &slurm.plugins {
         Ok(plugins) => plugins,
         Err(why) => {
-            let remedy = "ask Slurm how it is (sinfo, scontrol ping); mpirun works without";
+            let remedy = "check Slurm (sinfo, scontrol ping); mpirun works without it";
             let level = if inside { problem } else { warning };
             return vec![level(why.clone(), remedy.to_owned())];
         }
@@ -39,7 +39,7 @@ pub fn check(machine: &Machine) -> Vec<Found> {
             Family::OpenMpi => "apt install libpmix-dev (Debian), or build Slurm with PMIx",
             _ => "install Slurm's plugin mpi_pmi2",
         };
-        let remedy = format!("{remedy}; mpirun works without");
+        let remedy = format!("{remedy}; mpirun works without it");
         found.push(if inside { problem(why, remedy) } else { warning(why, remedy) });
     }
     found

@@ -7,7 +7,7 @@ use crate::doctor::machine::Machine;
 
 pub fn check(machine: &Machine) -> Vec<Found> {
     if let Some(batch) = &machine.batch {
-        return vec![ok(format!("inside a job of {batch}, which decides about slots"))];
+        return vec![ok(format!("inside a job of {batch}, which assigns the slots"))];
     }
     let mut found = Vec::new();
     let has_open_mpi = machine.installations.iter().any(|mpi| mpi.family == Some(Family::OpenMpi));
@@ -17,8 +17,8 @@ pub fn check(machine: &Machine) -> Vec<Found> {
         found.push(ok(format!("{cores} {plural} for {ranks} ranks")));
     } else if has_open_mpi {
         found.push(note(
-            format!("{ranks} ranks share {cores} {plural}: slower, and Open MPI wants to be told"),
-            "cargo phalanx run does so; by hand: mpirun --oversubscribe",
+            format!("{ranks} ranks share {cores} {plural}: slower, and Open MPI needs the setting `oversubscribe`"),
+            "cargo phalanx run sets it; by hand: mpirun --oversubscribe",
         ));
     } else {
         found.push(note(
@@ -28,8 +28,8 @@ pub fn check(machine: &Machine) -> Vec<Found> {
     }
     if machine.root && has_open_mpi {
         found.push(note(
-            "you are root, for whom Open MPI does not start unless it is told",
-            "cargo phalanx run does so; by hand: export OMPI_ALLOW_RUN_AS_ROOT=1 \
+            "Open MPI refuses to run as root without two settings",
+            "cargo phalanx run makes them; by hand: export OMPI_ALLOW_RUN_AS_ROOT=1 \
              OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
         ));
     }

@@ -103,7 +103,7 @@ fn no_mpi() {
 fn two_mpis() {
     let both = vec![open_mpi(Trial::Ran(run())), mpich()];
     let machine = Machine { installations: both, ..healthy() };
-    finds(&machine, "mpi", Level::Note, "more than one", "--mpi");
+    finds(&machine, "mpi", Level::Note, "several MPIs", "--mpi");
 }
 
 #[test]
@@ -140,7 +140,13 @@ fn a_program_that_hangs() {
 #[test]
 fn a_program_that_fails() {
     let trial = Run { size: 0, output: "ORTE was unable".into(), ..run() };
-    finds(&with_trial(Trial::Ran(trial)), "trial", Level::Problem, "ORTE was unable", "cause");
+    finds(
+        &with_trial(Trial::Ran(trial)),
+        "trial",
+        Level::Problem,
+        "ORTE was unable",
+        "message above",
+    );
 }
 
 #[test]
@@ -272,7 +278,13 @@ fn a_host_name_for_this_host_alone() {
 #[test]
 fn a_host_name_that_is_none() {
     let host = Host { name: "my_node".into(), addresses: vec!["10.0.0.1".parse().unwrap()] };
-    finds(&Machine { host, ..healthy() }, "host name", Level::Warning, "has a `_`", "hostnamectl");
+    finds(
+        &Machine { host, ..healthy() },
+        "host name",
+        Level::Warning,
+        "contains a `_`",
+        "hostnamectl",
+    );
 }
 
 #[test]

@@ -8,11 +8,11 @@ pub fn check(machine: &Machine) -> Vec<Found> {
     for tool in &machine.missing_tools {
         match tool.as_str() {
             "compiler" => found.push(problem(
-                "no C compiler that works (cc)",
+                "no working C compiler (cc)",
                 "cargo phalanx setup, or: apt install gcc libc6-dev",
             )),
             "libclang" => found.push(problem(
-                "no libclang, with which the bindings are made",
+                "no libclang, which generates the bindings",
                 "cargo phalanx setup, or: apt install libclang-dev, or name its folder in LIBCLANG_PATH",
             )),
             // A missing MPI is told above.
@@ -20,7 +20,7 @@ pub fn check(machine: &Machine) -> Vec<Found> {
         }
     }
     if found.is_empty() {
-        found.push(ok("C compiler and libclang are here"));
+        found.push(ok("C compiler and libclang found"));
     }
     found
 }

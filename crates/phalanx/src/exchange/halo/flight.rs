@@ -167,7 +167,8 @@ impl<T: Element> Halo<T> {
     pub fn start(&self, array: Vec<T>) -> Result<HaloExchange<'_, T>> {
         let call = self.cart.private_call(&HALO, Location::caller());
         self.check_array(&call, array.len())?;
-        let tag = self.cart.next_collective_tag(&call);
+        let permit = crate::raw::permit(&call)?;
+        let tag = self.cart.next_collective_tag(&permit, &call);
         let block = Arc::new(Block::new(array));
         let mut flights = Vec::with_capacity(self.receives.len() + self.sends.len());
         // SAFETY: who holds the block longest is the task, which is over when all messages are; until

@@ -8,6 +8,7 @@ use super::calls::call_pairs;
 use super::{Form, Type, free, invalid_length, size};
 use crate::error::Result;
 use crate::raw::datatype::{self, Datatype};
+use crate::raw::{gate, large};
 use crate::record::{Call, Kind, no_name};
 
 call_pairs! {
@@ -25,7 +26,7 @@ pub(crate) struct Blocks {
     pub base: *mut c_void,
     pub(super) counts: Vec<c_int>,
     starts: Vec<c_int>,
-    /// The same starts, all 0, in the type of the neighbourhood calls.
+    /// Where blocks start, in the type of the neighbourhood calls.
     pub(super) addresses: Vec<ffi::MPI_Aint>,
     pub(super) types: Vec<Type>,
     /// Types made for blocks that lie further than an `int` of bytes apart, or that are larger.
@@ -49,19 +50,45 @@ impl Blocks {
         Blocks::of_groups(call, blocks.map(|block| [block]))
     }
 
-    /// The same with several blocks for each rank, one after another as one item.
-    pub fn of_groups<G: AsRef<[Part]>>(
-        call: &Call<'_>,
-        groups: impl Iterator<Item = G>,
-    ) -> Result<Self> {
-        let mut result = Blocks {
+    fn none() -> Self {
+        Blocks {
             base: ffi::phx_bottom(),
             counts: Vec::new(),
             starts: Vec::new(),
             addresses: Vec::new(),
             types: Vec::new(),
             made: Vec::new(),
-        };
+        }
+    }
+
+    /// The same for the neighbourhood calls, which take addresses: a type is made only for blocks that have
+    /// more items than a count can say.
+    pub fn at_addresses(call: &Call<'_>, blocks: impl Iterator<Item = Part>) -> Result<Self> {
+        let mut result = Blocks::none();
+        for (pointer, items, kind) in blocks {
+            let mut address = 0;
+            // SAFETY: the result is writable; the address is only computed with.
+            gate(call, || unsafe { ffi::MPI_Get_address(pointer, &mut address) })?;
+            let (mut count, mut kind) = (items, kind);
+            if items > large::limit() {
+                let made = datatype::at_addresses(call, &[(pointer, items, kind)])?;
+                result.made.push(made);
+                (count, kind, address) = (1, made.0, 0);
+            }
+            result.counts.push(count as c_int);
+            result.starts.push(0);
+            result.addresses.push(address);
+            result.types.push(kind);
+        }
+        Ok(result)
+    }
+
+    /// The same with several blocks for each rank, one after another as one item.
+    pub fn of_groups<G: AsRef<[Part]>>(
+        call: &Call<'_>,
+        groups: impl Iterator<Item = G>,
+    ) -> Result<Self> {
+        let mut result = Blocks::none();
         for group in groups {
             let empty = group.as_ref().iter().all(|&(_, items, _)| items == 0);
             let kind = if empty {

@@ -6,8 +6,8 @@ use phalanx_sys as ffi;
 
 use crate::error::Result;
 use crate::raw::request::{self, Live};
-use crate::raw::wait::{Policy, agreed_policy, ignore, poll};
-use crate::raw::{SUCCESS, gate, gate_collective, numbered, strict};
+use crate::raw::wait::{Policy, ignore, policy, poll};
+use crate::raw::{SUCCESS, gate_collective, noted, numbered, permit, strict};
 use crate::record::{self, Call, What};
 
 /// Whether a collective completes in the call or is only started by it.
@@ -36,7 +36,7 @@ pub(super) fn blocking_collective(
     direct: impl FnOnce() -> c_int,
     start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
 ) -> Result<()> {
-    gate_collective(call, what, || match agreed_policy() {
+    gate_collective(call, what, || match policy() {
         Policy::Library => direct(),
         Policy::Poll => {
             let mut request = request::null().raw;
@@ -56,7 +56,8 @@ pub(super) fn starting(
     let mut begun = what;
     let mut agreement = Ok(None);
     let raw = &mut request.raw;
-    gate(call, || {
+    let permit = permit(call)?;
+    noted(call, What::local, || {
         begun = numbered(call, what);
         if strict::is_on() {
             agreement = strict::Agreement::start(call, &begun);
@@ -69,8 +70,8 @@ pub(super) fn starting(
     })?;
     let agreement = agreement?;
     // The request is forgotten when it is complete; what was called under this number is not.
-    record::remember(call, &begun);
-    request.started(call, &begun);
+    record::remember(permit.allowed(), call, &begun);
+    request.started(permit.allowed(), call, &begun);
     if let Some(agreement) = agreement {
         request.agree(agreement);
     }

@@ -6,8 +6,8 @@ use phalanx_sys as ffi;
 
 use super::calls::call_pairs;
 use super::{
-    Form, Input, Layout, Type, block, check_layout, expect_items, free, invalid_length, outgoing,
-    size, source, target, what,
+    Form, Input, Layout, Type, block, check_layout, expect_items, free, invalid_length,
+    not_as_announced, outgoing, size, source, target, what,
 };
 use crate::error::Result;
 use crate::raw::view::pointer_of;
@@ -76,9 +76,7 @@ pub(crate) fn allgatherv(
     if let Some(items) = send.items()
         && items != layout.counts[rank] as usize
     {
-        let announced = layout.counts[rank];
-        let detail = format!("the counts say {announced} items for this rank, it sends {items}");
-        return Err(invalid_length(call, detail));
+        return Err(not_as_announced(call, layout.counts[rank] as usize, items));
     }
     let outgoing = outgoing(call, &send)?;
     // SAFETY: the layout lies within the receive buffer.

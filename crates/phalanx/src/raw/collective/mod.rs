@@ -4,8 +4,10 @@
 mod blocks;
 mod calls;
 mod everywhere;
+mod mismatch;
 mod neighbors;
 mod reduce;
+mod refused;
 mod rooted;
 
 use std::os::raw::{c_int, c_void};
@@ -13,20 +15,20 @@ use std::os::raw::{c_int, c_void};
 use phalanx_sys as ffi;
 
 use super::op::RawOp;
-use super::{View, ViewMut, large};
+use super::{SUCCESS, View, ViewMut, large};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Call, FREE, Kind, Name, What};
+use crate::words::count;
 
 pub(crate) use blocks::{Blocks, Part, alltoallw};
 pub(crate) use calls::Form;
 pub(crate) use everywhere::{allgather, allgatherv, alltoall, alltoallv, barrier};
-pub(crate) use neighbors::{
-    Degrees, neighbor_allgather, neighbor_allgatherv, neighbor_alltoall, neighbor_alltoallv,
-    neighbor_alltoallw,
-};
+pub(crate) use mismatch::explain;
+pub(crate) use neighbors::{Degrees, neighbor_allgather, neighbor_alltoall, neighbor_alltoallw};
 pub(crate) use reduce::{
     Everywhere, reduce, reduce_everywhere, reduce_scatter, reduce_scatter_block,
 };
+pub(crate) use refused::{refused, refused_later};
 pub(crate) use rooted::{bcast, gather, gatherv, scatter, scatterv};
 
 type Type = ffi::MPI_Datatype;
@@ -65,6 +67,14 @@ pub(crate) enum Input<'a> {
 }
 
 impl Input<'_> {
+    /// A part of it.
+    pub(crate) fn piece(&self, start: usize, items: usize) -> Self {
+        match self {
+            Input::View(view) => Input::View(view.piece(start, items)),
+            Input::InPlace => Input::InPlace,
+        }
+    }
+
     #[inline]
     fn pointer(&self) -> *const c_void {
         match self {
@@ -108,8 +118,15 @@ pub(crate) struct Layout<'a> {
 }
 
 #[cold]
-fn invalid_length(call: &Call<'_>, detail: String) -> Error {
+pub(crate) fn invalid_length(call: &Call<'_>, detail: String) -> Error {
     Error::new(ErrorKind::InvalidLength, call, detail)
+}
+
+/// The error of a rank that sends another number of items than the counts say.
+#[cold]
+pub(crate) fn not_as_announced(call: &Call<'_>, announced: usize, items: usize) -> Error {
+    let detail = format!("the counts say {announced} items for this rank, it sends {items}");
+    invalid_length(call, detail)
 }
 
 #[inline]
@@ -131,14 +148,14 @@ fn expect_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -
 }
 
 #[cold]
-fn wrong_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -> Error {
+pub(crate) fn wrong_items(call: &Call<'_>, buffer: &str, expected: usize, actual: usize) -> Error {
     let detail = format!("the {buffer} buffer must hold {expected} items and holds {actual}");
     invalid_length(call, detail)
 }
 
 /// Items of each rank's block in a buffer that holds one block for each rank.
 #[inline]
-fn block(call: &Call<'_>, buffer: &str, items: usize) -> Result<usize> {
+pub(crate) fn block(call: &Call<'_>, buffer: &str, items: usize) -> Result<usize> {
     let ranks = size(call);
     if ranks == 0 || !items.is_multiple_of(ranks) {
         return Err(uneven(&call.copy(), buffer, items, ranks));
@@ -148,28 +165,20 @@ fn block(call: &Call<'_>, buffer: &str, items: usize) -> Result<usize> {
 
 #[cold]
 fn uneven(call: &Call<'_>, buffer: &str, items: usize, ranks: usize) -> Error {
-    let detail =
-        format!("the {buffer} buffer holds {items} items, which {ranks} ranks cannot share evenly");
+    let detail = format!(
+        "the {buffer} buffer holds {items} items, which {} cannot share evenly",
+        count(ranks, "rank")
+    );
     invalid_length(call, detail)
 }
 
+/// Whether there is a block for each rank, and all lie within the buffer.
 fn check_layout(call: &Call<'_>, buffer: &str, layout: &Layout<'_>, items: usize) -> Result<()> {
-    check_blocks(call, buffer, layout, items, size(call), "rank")
-}
-
-/// Whether there is a block for each of so many, and all lie within the buffer.
-fn check_blocks(
-    call: &Call<'_>,
-    buffer: &str,
-    layout: &Layout<'_>,
-    items: usize,
-    blocks: usize,
-    who: &str,
-) -> Result<()> {
-    if layout.counts.len() != blocks || layout.starts.len() != blocks {
+    let ranks = size(call);
+    if layout.counts.len() != ranks || layout.starts.len() != ranks {
         return Err(invalid_length(
             call,
-            format!("{} counts were given for {blocks} {who}s", layout.counts.len()),
+            format!("{} counts were given for {ranks} ranks", layout.counts.len()),
         ));
     }
     for (index, (&count, &start)) in layout.counts.iter().zip(layout.starts).enumerate() {
@@ -178,7 +187,7 @@ fn check_blocks(
             return Err(invalid_length(
                 call,
                 format!(
-                    "the {buffer} buffer holds {items} items, {who} {index}'s {count} start at {start}"
+                    "the {buffer} buffer holds {items} items, rank {index}'s {count} start at {start}"
                 ),
             ));
         }

@@ -5,28 +5,19 @@ use std::os::raw::{c_int, c_void};
 use phalanx_sys as ffi;
 
 use super::calls::call_pairs;
-use super::{
-    Blocks, Form, Layout, Type, check_blocks, expect_items, free, invalid_length, source, target,
-};
+use super::{Blocks, Form, Type, expect_items, free, invalid_length, source, target};
 use crate::error::Result;
 use crate::raw::large::Counted;
-use crate::raw::view::pointer_of;
 use crate::raw::{View, ViewMut};
-use crate::record::{Call, Kind, no_name};
+use crate::record::{Call, Kind, Name};
 
 call_pairs! {
     call_allgather = MPI_Neighbor_allgather | MPI_Ineighbor_allgather (
         send: *const c_void, send_count: c_int, send_type: Type,
         recv: *mut c_void, recv_count: c_int, recv_type: Type);
-    call_allgatherv = MPI_Neighbor_allgatherv | MPI_Ineighbor_allgatherv (
-        send: *const c_void, send_count: c_int, send_type: Type,
-        recv: *mut c_void, counts: *const c_int, starts: *const c_int, recv_type: Type);
     call_alltoall = MPI_Neighbor_alltoall | MPI_Ineighbor_alltoall (
         send: *const c_void, send_count: c_int, send_type: Type,
         recv: *mut c_void, recv_count: c_int, recv_type: Type);
-    call_alltoallv = MPI_Neighbor_alltoallv | MPI_Ineighbor_alltoallv (
-        send: *const c_void, send_counts: *const c_int, send_starts: *const c_int, send_type: Type,
-        recv: *mut c_void, recv_counts: *const c_int, recv_starts: *const c_int, recv_type: Type);
     call_alltoallw = MPI_Neighbor_alltoallw | MPI_Ineighbor_alltoallw (
         send: *const c_void, send_counts: *const c_int, send_starts: *const ffi::MPI_Aint,
         send_types: *const Type, recv: *mut c_void, recv_counts: *const c_int,
@@ -68,33 +59,6 @@ pub(crate) fn neighbor_allgather(
     }
 }
 
-pub(crate) fn neighbor_allgatherv(
-    call: &Call<'_>,
-    form: Form<'_>,
-    send: View<'_>,
-    recv: ViewMut<'_>,
-    layout: Layout<'_>,
-    degrees: Degrees,
-) -> Result<()> {
-    check_blocks(call, "receive", &layout, recv.items, degrees.sources, "source")?;
-    let outgoing = send.counted(call)?;
-    // SAFETY: the layout lies within the receive buffer.
-    unsafe {
-        call_allgatherv(
-            call,
-            form,
-            free(Kind::Neighbors, recv.element),
-            source(&send),
-            outgoing.count,
-            outgoing.datatype,
-            target(&recv),
-            pointer_of(layout.counts),
-            pointer_of(layout.starts),
-            recv.datatype,
-        )
-    }
-}
-
 /// A block of `each` items to every destination, and one from every source.
 pub(crate) fn neighbor_alltoall(
     call: &Call<'_>,
@@ -126,39 +90,13 @@ pub(crate) fn neighbor_alltoall(
     }
 }
 
-pub(crate) fn neighbor_alltoallv(
-    call: &Call<'_>,
-    form: Form<'_>,
-    (send, send_layout): (View<'_>, Layout<'_>),
-    (recv, recv_layout): (ViewMut<'_>, Layout<'_>),
-    degrees: Degrees,
-) -> Result<()> {
-    check_blocks(call, "send", &send_layout, send.items, degrees.destinations, "destination")?;
-    check_blocks(call, "receive", &recv_layout, recv.items, degrees.sources, "source")?;
-    // SAFETY: both layouts lie within their buffers.
-    unsafe {
-        call_alltoallv(
-            call,
-            form,
-            free(Kind::Neighbors, recv.element),
-            source(&send),
-            pointer_of(send_layout.counts),
-            pointer_of(send_layout.starts),
-            send.datatype,
-            target(&recv),
-            pointer_of(recv_layout.counts),
-            pointer_of(recv_layout.starts),
-            recv.datatype,
-        )
-    }
-}
-
 pub(crate) fn neighbor_alltoallw(
     call: &Call<'_>,
     form: Form<'_>,
     send: &Blocks,
     recv: &Blocks,
     degrees: Degrees,
+    element: Name,
 ) -> Result<()> {
     let sides = [("destination", send, degrees.destinations), ("source", recv, degrees.sources)];
     for (who, blocks, expected) in sides {
@@ -176,7 +114,7 @@ pub(crate) fn neighbor_alltoallw(
         call_alltoallw(
             call,
             form,
-            free(Kind::Neighbors, no_name),
+            free(Kind::Neighbors, element),
             send.base,
             send.counts.as_ptr(),
             send.addresses.as_ptr(),

@@ -7,7 +7,7 @@ use phalanx_sys as ffi;
 use super::calls::call_pairs;
 use super::{
     Form, Input, Layout, Type, block, check_layout, expect_items, free, given, invalid_length,
-    is_root, outgoing, size, source, target, what,
+    is_root, not_as_announced, outgoing, size, source, target, what,
 };
 use crate::error::Result;
 use crate::raw::view::pointer_of;
@@ -101,10 +101,7 @@ pub(crate) fn gatherv(
         check_layout(call, "receive", &layout, recv.items)?;
         let announced = layout.counts[root] as usize;
         if announced != send.items {
-            return Err(invalid_length(
-                call,
-                format!("the counts say {announced} items for this rank, it sends {}", send.items),
-            ));
+            return Err(not_as_announced(call, announced, send.items));
         }
     }
     let count = c_count(call, "number of items", send.items)?;

@@ -4,18 +4,27 @@ use std::mem::MaybeUninit;
 
 use phalanx_sys as ffi;
 
-use super::recv::received_or_cut;
 use super::{Envelope, RawStatus, half, identity};
 use crate::error::Result;
+use crate::raw::arrival::{received_or_cut, told_length};
+use crate::raw::notes::{self, Number, Which};
 use crate::raw::request::Live;
 use crate::raw::wait::{Policy, blocking, policy, until};
-use crate::raw::{SUCCESS, ViewMut, failure, gate_as, look, strict};
-use crate::record::{Call, Kind, What, no_name};
+use crate::raw::{ViewMut, delay, gate_as, look};
+use crate::record::{Allowed, Call, Kind, What, no_name};
 
 /// A message that has been matched: nobody else can receive it.
 pub struct Matched {
     pub(super) message: ffi::MPI_Message,
     pub status: RawStatus,
+    /// The number of the message, where types are compared.
+    pub(super) number: Number,
+}
+
+impl Matched {
+    fn new(call: &Call<'_>, message: ffi::MPI_Message, status: RawStatus) -> Self {
+        Matched { message, status, number: notes::probed(call, &status) }
+    }
 }
 
 // SAFETY: a message handle is a plain value; the gate checks which thread may use it.
@@ -42,56 +51,25 @@ pub(crate) fn try_probe(call: &Call<'_>, from: Envelope) -> Result<Option<Matche
     })?;
     // SAFETY: zero is a valid status.
     let status = RawStatus(unsafe { status.assume_init() });
-    Ok(found.then_some(Matched { message, status }))
+    Ok(found.then(|| Matched::new(call, message, status)))
 }
 
-/// The same inside of a call that the gate has allowed.
-pub(crate) fn try_match(call: &Call<'_>, from: Envelope) -> Result<Option<Matched>> {
+/// Looks whether there is a message, and leaves it there for anybody.
+pub(crate) fn peek(call: &Call<'_>, from: Envelope) -> Result<Option<RawStatus>> {
     let comm = identity(call);
     let mut status = RawStatus::empty();
-    // SAFETY: reading a constant of the C library.
-    let mut message = unsafe { ffi::RSMPI_MESSAGE_NULL };
     let mut found = 0;
-    // SAFETY: all three results are writable.
-    let code = unsafe {
-        let (rank, tag) = (from.rank, from.tag);
-        ffi::MPI_Improbe(rank, tag, comm, &mut found, &mut message, &mut status.0)
-    };
-    if code != SUCCESS {
-        return Err(failure(call, code));
-    }
-    Ok((found != 0).then_some(Matched { message, status }))
-}
-
-/// Starts to receive what was matched, inside of a call that the gate has allowed.
-///
-/// # Safety
-/// As for [`irecv`].
-pub(crate) unsafe fn start_matched(
-    call: &Call<'_>,
-    mut matched: Matched,
-    view: ViewMut<'_>,
-    request: &mut Live,
-) -> Result<()> {
-    let counted = view.counted(call)?;
-    // SAFETY: the caller keeps the buffer until completion; the message is received once.
-    let code = unsafe {
-        ffi::MPI_Imrecv(
-            view.pointer,
-            counted.count,
-            counted.datatype,
-            &mut matched.message,
-            &mut request.raw,
-        )
-    };
-    if code != SUCCESS {
-        return Err(failure(call, code));
-    }
-    note_matched(call, &matched, &view, request);
-    Ok(())
+    let what = What::of(Kind::Probe, 0, no_name);
+    // SAFETY: both results are writable.
+    let found = look(call, &what, || unsafe {
+        let code = ffi::MPI_Iprobe(from.rank, from.tag, comm, &mut found, &mut status.0);
+        (code, found != 0)
+    })?;
+    Ok(found.then_some(status))
 }
 
 pub(super) fn note_matched(
+    allowed: Allowed<'_>,
     call: &Call<'_>,
     matched: &Matched,
     view: &ViewMut<'_>,
@@ -99,12 +77,13 @@ pub(super) fn note_matched(
 ) {
     let envelope = Envelope { rank: matched.status.source(), tag: matched.status.tag() };
     let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
-    request.started(&half(call, envelope), &what);
+    request.started_matched(allowed, &half(call, envelope), &what, matched.number);
+    request.fills(view);
 }
 
 pub(crate) fn probe(call: &Call<'_>, from: Envelope) -> Result<Matched> {
     if policy() == Policy::Poll {
-        strict::delay();
+        delay::delay();
         return until(call, Kind::Probe, || try_probe(call, from));
     }
     let comm = identity(call);
@@ -117,7 +96,7 @@ pub(crate) fn probe(call: &Call<'_>, from: Envelope) -> Result<Matched> {
         ffi::MPI_Mprobe(from.rank, from.tag, comm, &mut message, status.as_mut_ptr())
     })?;
     // SAFETY: zero is a valid status, and the call succeeded.
-    Ok(Matched { message, status: RawStatus(unsafe { status.assume_init() }) })
+    Ok(Matched::new(call, message, RawStatus(unsafe { status.assume_init() })))
 }
 
 /// Receives a message that was matched before.
@@ -125,6 +104,7 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let message = &raw mut matched.message;
+    let number = matched.number;
     // The null process, whose message this may be, writes no status that counts.
     let mut status = matched.status;
     let pointer = &raw mut status.0;
@@ -139,6 +119,9 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
         move |request| unsafe { ffi::MPI_Imrecv(buffer, count, datatype, message, request) },
         move || pointer,
     );
-    received_or_cut(call, outcome, &status, view.element, 0)?;
+    // Its length was known before.
+    let came = matched.status.bytes(call)?;
+    let outcome = outcome.map_err(|error| told_length(error, came, view.bytes_in_all()));
+    received_or_cut(call, outcome, &status, view.target(), Which::Matched(number))?;
     Ok(status)
 }

@@ -6,7 +6,6 @@ mod nonblocking;
 mod recv;
 mod send;
 mod sendrecv;
-mod status;
 
 use std::os::raw::c_int;
 
@@ -16,17 +15,15 @@ use super::{gate_as, noted};
 use crate::error::Result;
 use crate::record::{Call, Peer, What};
 
+pub use super::status::RawStatus;
 pub(crate) use buffered::{buffer_attach, buffer_detach};
 pub use matched::Matched;
-pub(crate) use matched::{mrecv, probe, start_matched, try_match, try_probe};
-pub(in crate::raw) use nonblocking::isend_view;
-pub(crate) use nonblocking::{imrecv, irecv, isend};
-pub(in crate::raw) use recv::received;
+pub(crate) use matched::{mrecv, peek, probe, try_probe};
+pub(crate) use nonblocking::{imrecv, irecv, irecv_apart, isend, isend_apart};
 pub(crate) use recv::recv;
+use send::begin_send;
 pub(crate) use send::{Mode, send};
-pub(in crate::raw) use send::{count_sent, send_view};
 pub(crate) use sendrecv::{sendrecv, sendrecv_replace};
-pub use status::RawStatus;
 
 /// A rank or tag as C wants it: `MPI_ANY_SOURCE`, `MPI_PROC_NULL` or `MPI_ANY_TAG` included.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,13 @@
 use phalanx_sys as ffi;
 
 use super::matched::note_matched;
-use super::{Envelope, Matched, Mode, count_sent, identity};
+use super::{Envelope, Matched, Mode, begin_send, identity};
 use crate::error::Result;
+use crate::raw::notes;
 use crate::raw::request::Live;
+use crate::raw::strict::copies;
 use crate::raw::wait::{Policy, policy};
-use crate::raw::{View, ViewMut, gate, gate_as, strict};
+use crate::raw::{SUCCESS, View, ViewMut, delay, noted, permit, strict};
 use crate::record::{Call, Kind, What};
 
 /// Starts a send. The request is complete when the buffer may be used again.
@@ -23,16 +25,33 @@ pub(crate) unsafe fn isend(
     request: &mut Live,
 ) -> Result<()> {
     if policy() == Policy::Poll && strict::is_on() {
-        return strict::isend(&call.copy(), mode, view, to, request);
+        return isend_copy(&call.copy(), mode, view.copy(), to, request);
     }
     // SAFETY: the caller's promise.
     unsafe { isend_view(call, mode, view, to, request) }
 }
 
+/// A send of strict mode: synchronous, from a copy.
+#[cold]
+fn isend_copy(
+    call: &Call<'_>,
+    mode: Mode,
+    view: View<'_>,
+    to: Envelope,
+    request: &mut Live,
+) -> Result<()> {
+    delay::delay();
+    let copy = copies::packed(call, &view)?;
+    // SAFETY: the copy is kept until the request is over.
+    unsafe { isend_view(call, mode.unbuffered(), View::copy_of(&copy, &view), to, request)? };
+    request.keep(copy);
+    Ok(())
+}
+
 /// # Safety
 /// As for [`isend`].
 #[inline(always)]
-pub(in crate::raw) unsafe fn isend_view(
+unsafe fn isend_view(
     call: &Call<'_>,
     mode: Mode,
     view: View<'_>,
@@ -45,13 +64,17 @@ pub(in crate::raw) unsafe fn isend_view(
     let (rank, tag) = (to.rank, to.tag);
     let what = What::of(mode.kind(), view.bytes_in_all(), view.element);
     let raw = &mut request.raw;
-    gate_as(
+    let permit = permit(call)?;
+    noted(
         call,
         || what,
         || {
-            count_sent(call, to);
+            let code = begin_send(call, to, &what);
+            if code != SUCCESS {
+                return code;
+            }
             // SAFETY: the caller keeps the buffer until completion.
-            unsafe {
+            let code = unsafe {
                 match mode {
                     Mode::Standard => ffi::MPI_Isend(buffer, count, datatype, rank, tag, comm, raw),
                     Mode::Synchronous => {
@@ -62,10 +85,14 @@ pub(in crate::raw) unsafe fn isend_view(
                     }
                     Mode::Ready => ffi::MPI_Irsend(buffer, count, datatype, rank, tag, comm, raw),
                 }
+            };
+            if code != SUCCESS {
+                notes::not_sent(call, rank, tag);
             }
+            code
         },
     )?;
-    request.started(call, &what);
+    request.started(permit.allowed(), call, &what);
     Ok(())
 }
 
@@ -84,11 +111,69 @@ pub(crate) unsafe fn irecv(
     let counted = view.counted(call)?;
     let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
     let raw = &mut request.raw;
+    let permit = permit(call)?;
     // SAFETY: the caller keeps the buffer until completion.
-    gate(call, || unsafe {
+    noted(call, What::local, || unsafe {
         ffi::MPI_Irecv(buffer, count, datatype, from.rank, from.tag, comm, raw)
     })?;
-    request.started(call, &What::of(Kind::Receive, view.bytes_in_all(), view.element));
+    let what = What::of(Kind::Receive, view.bytes_in_all(), view.element);
+    request.started(permit.allowed(), call, &what);
+    request.fills(&view);
+    Ok(())
+}
+
+/// Starts a send that the program does not wait for, from memory of this library's own. It is counted, but it
+/// does not stand among the requests in flight, of which the record has only so many places; in strict
+/// mode it is a standard send all the same.
+///
+/// # Safety
+/// As for [`isend`].
+pub(crate) unsafe fn isend_apart(
+    call: &Call<'_>,
+    view: View<'_>,
+    to: Envelope,
+    request: &mut Live,
+) -> Result<()> {
+    let comm = identity(call);
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    let raw = &mut request.raw;
+    let what = What::of(Mode::Standard.kind(), view.bytes_in_all(), view.element);
+    let _permit = permit(call)?;
+    noted(
+        call,
+        || what,
+        || {
+            let code = begin_send(call, to, &what);
+            if code != SUCCESS {
+                return code;
+            }
+            // SAFETY: the caller keeps the buffer until completion.
+            unsafe { ffi::MPI_Isend(buffer, count, datatype, to.rank, to.tag, comm, raw) }
+        },
+    )
+}
+
+/// Starts a receive that the program does not wait for, as [`isend_apart`] sends.
+///
+/// # Safety
+/// As for [`irecv`].
+pub(crate) unsafe fn irecv_apart(
+    call: &Call<'_>,
+    view: ViewMut<'_>,
+    from: Envelope,
+    request: &mut Live,
+) -> Result<()> {
+    let comm = identity(call);
+    let counted = view.counted(call)?;
+    let (buffer, count, datatype) = (view.pointer, counted.count, counted.datatype);
+    let raw = &mut request.raw;
+    let _permit = permit(call)?;
+    // SAFETY: the caller keeps the buffer until completion.
+    noted(call, What::local, || unsafe {
+        ffi::MPI_Irecv(buffer, count, datatype, from.rank, from.tag, comm, raw)
+    })?;
+    request.receives_apart();
     Ok(())
 }
 
@@ -104,10 +189,11 @@ pub(crate) unsafe fn imrecv(
 ) -> Result<()> {
     let counted = view.counted(call)?;
     let raw = &mut request.raw;
+    let permit = permit(call)?;
     // SAFETY: the caller keeps the buffer until completion; the message is received once.
-    gate(call, || unsafe {
+    noted(call, What::local, || unsafe {
         ffi::MPI_Imrecv(view.pointer, counted.count, counted.datatype, &mut matched.message, raw)
     })?;
-    note_matched(call, &matched, &view, request);
+    note_matched(permit.allowed(), call, &matched, &view, request);
     Ok(())
 }

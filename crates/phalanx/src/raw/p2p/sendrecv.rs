@@ -2,12 +2,15 @@
 
 use phalanx_sys as ffi;
 
-use super::recv::received_or_cut;
-use super::{Envelope, RawStatus, count_sent, half, identity, received};
+use super::{Envelope, RawStatus, begin_send, half, identity};
 use crate::error::Result;
-use crate::raw::wait::{Policy, ignore, policy, poll};
-use crate::raw::{ABANDONED, SUCCESS, View, ViewMut, gate_as, request, strict};
-use crate::record::{self, Call, Kind, What, no_name};
+use crate::raw::arrival::{received, received_or_cut};
+use crate::raw::notes::Which;
+use crate::raw::strict::copies;
+use crate::raw::view::Target;
+use crate::raw::wait::{self, Policy, ignore, policy, poll};
+use crate::raw::{ABANDONED, SUCCESS, View, ViewMut, noted, permit, request, strict};
+use crate::record::{self, Allowed, Call, Kind, What, no_name};
 
 /// What a call waits for that sends and receives at the same time.
 struct Halves {
@@ -16,10 +19,16 @@ struct Halves {
 }
 
 impl Halves {
-    fn start(call: &Call<'_>, send: &What, from: Envelope, recv: &What) -> Self {
+    fn start(
+        allowed: Allowed<'_>,
+        call: &Call<'_>,
+        send: &What,
+        from: Envelope,
+        recv: &What,
+    ) -> Self {
         let halves = Halves {
-            sending: record::pend(call, send),
-            receiving: record::pend(&half(call, from), recv),
+            sending: record::pend(allowed, call, send),
+            receiving: record::pend(allowed, &half(call, from), recv),
         };
         record::mark(halves.sending);
         record::mark(halves.receiving);
@@ -55,9 +64,13 @@ pub(crate) fn sendrecv(
         return sendrecv_polled(call, send, to, recv, from);
     }
     let (sends, receives) = parts(&send, &recv);
-    let outcome = gate_as(call, both, || {
-        let _halves = Halves::start(call, &sends, from, &receives);
-        count_sent(call, to);
+    let permit = permit(call)?;
+    let outcome = noted(call, both, || {
+        let _halves = Halves::start(permit.allowed(), call, &sends, from, &receives);
+        let code = begin_send(call, to, &sends);
+        if code != SUCCESS {
+            return code;
+        }
         // SAFETY: both views are borrowed until the call returns, and one of them mutably: they do
         // not overlap.
         unsafe {
@@ -77,7 +90,7 @@ pub(crate) fn sendrecv(
             )
         }
     });
-    received_or_cut(&half(call, from), outcome, &status, recv.element, recv.bytes_in_all())?;
+    received_or_cut(&half(call, from), outcome, &status, recv.target(), Which::Now)?;
     Ok(status)
 }
 
@@ -100,7 +113,7 @@ fn sendrecv_polled(
     from: Envelope,
 ) -> Result<RawStatus> {
     let comm = identity(call);
-    let copy = strict::copy_of(call, &send)?;
+    let copy = copies::copy_of(call, &send)?;
     let send = copy.as_deref().map_or(send, |copy| View::copy_of(copy, &send));
     let (sends, receives) = parts(&send, &recv);
     let (outgoing, incoming) = (send.counted(call)?, recv.counted(call)?);
@@ -108,8 +121,9 @@ fn sendrecv_polled(
     let mut status = RawStatus::empty();
     let pointer = &raw mut status.0;
     let (mut abandoned, mut came) = (false, false);
-    let outcome = gate_as(call, both, || {
-        let _halves = Halves::start(call, &sends, from, &receives);
+    let permit = permit(call)?;
+    let outcome = noted(call, both, || {
+        let _halves = Halves::start(permit.allowed(), call, &sends, from, &receives);
         // SAFETY: both views are borrowed until this function returns, and both requests are
         // complete by then.
         let code = unsafe {
@@ -126,8 +140,11 @@ fn sendrecv_polled(
         if code != SUCCESS {
             return code;
         }
-        count_sent(call, to);
-        strict::announce(call, to, &sends);
+        let code = begin_send(call, to, &sends);
+        if code != SUCCESS {
+            wait::take_back(&mut receiving, ignore());
+            return code;
+        }
         let (buffer, count, datatype) = (send.pointer, outgoing.count, outgoing.datatype);
         // SAFETY: as above; where the send is abandoned, it reads a copy that stays allocated.
         let code = unsafe {
@@ -138,7 +155,7 @@ fn sendrecv_polled(
             }
         };
         if code != SUCCESS {
-            request::take_back(&mut receiving, ignore());
+            wait::take_back(&mut receiving, ignore());
             return code;
         }
         let received = poll(&mut receiving, pointer, Kind::Receive);
@@ -157,9 +174,9 @@ fn sendrecv_polled(
     }
     if came && outcome.is_err() {
         // The error that is told is the one of the send.
-        let _ = received(&half(call, from), &status, recv.element, 0);
+        let _ = received(&half(call, from), &status, Target::UNKNOWN, Which::Now);
     }
-    received_or_cut(&half(call, from), outcome, &status, recv.element, recv.bytes_in_all())?;
+    received_or_cut(&half(call, from), outcome, &status, recv.target(), Which::Now)?;
     Ok(status)
 }
 
@@ -174,9 +191,13 @@ pub(crate) fn sendrecv_replace(
     let mut status = RawStatus::empty();
     let pointer = &raw mut status.0;
     let (sends, receives) = parts(&view.reborrow(), &view);
-    let outcome = gate_as(call, both, || {
-        let _halves = Halves::start(call, &sends, from, &receives);
-        count_sent(call, to);
+    let permit = permit(call)?;
+    let outcome = noted(call, both, || {
+        let _halves = Halves::start(permit.allowed(), call, &sends, from, &receives);
+        let code = begin_send(call, to, &sends);
+        if code != SUCCESS {
+            return code;
+        }
         // SAFETY: the view is lent until the call returns.
         unsafe {
             ffi::MPI_Sendrecv_replace(
@@ -192,6 +213,6 @@ pub(crate) fn sendrecv_replace(
             )
         }
     });
-    received_or_cut(&half(call, from), outcome, &status, view.element, view.bytes_in_all())?;
+    received_or_cut(&half(call, from), outcome, &status, view.target(), Which::Now)?;
     Ok(status)
 }

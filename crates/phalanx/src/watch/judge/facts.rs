@@ -82,6 +82,13 @@ impl<'a> Ranks<'a> {
         self.is_gone(rank) || self.has_left(rank)
     }
 
+    /// Whether a rank does nothing any more on a communicator, because it has freed it. What it did there
+    /// before is all that it will ever have done.
+    pub fn has_freed(&self, rank: usize, id: u64) -> bool {
+        self.statement(rank).is_some_and(|statement| !statement.threads)
+            && self.comm(rank, id).is_some_and(|comm| comm.facts.freed)
+    }
+
     /// A communicator, by what a rank says or has said of it.
     pub fn comm(&self, rank: usize, id: u64) -> Option<&Comm<'a>> {
         self.all.get(rank)?.comms.get(&id)

@@ -82,6 +82,11 @@ fn base(call: &CallFacts) -> &str {
     call.operation.strip_prefix('i').unwrap_or(&call.operation)
 }
 
+/// Whether two calls are the same operation, be they blocking or not.
+pub(super) fn is_same_operation(one: &CallFacts, other: &CallFacts) -> bool {
+    one.kind == other.kind && base(one) == base(other)
+}
+
 /// What a rank calls, or has called, under the number of a collective call of somebody else.
 pub(super) fn counterpart<'a>(
     ranks: &Ranks<'a>,

@@ -4,9 +4,11 @@
 //! - `mail.rs`: messages that were sent and not received, and which tags they have;
 //! - `met.rs`: what ranks call as the same collective;
 //! - `wait.rs`: what each rank waits for;
-//! - `fixpoint.rs`: which ranks can never go on;
+//! - `fixpoint.rs`: which ranks can never continue;
 //! - `cycle.rs`: who waits for whom in a circle;
-//! - `diagnosis.rs`, `near.rs`: what is to be said of it, and `slow.rs` where nothing is proved;
+//! - `diagnosis/`, `near.rs`, `race.rs`: what is to be said of it, and `slow.rs` where nothing is
+//!   proved;
+//! - `standing.rs`: where ranks stand, when somebody ends the program;
 //! - `text.rs`: how it is said.
 //!
 //! `watch/README.md` says why a proof is one.
@@ -18,7 +20,9 @@ mod fixpoint;
 mod mail;
 mod met;
 mod near;
+mod race;
 mod slow;
+mod standing;
 mod text;
 mod wait;
 
@@ -28,7 +32,8 @@ mod tests;
 use super::statement::Seen;
 use facts::Ranks;
 pub(crate) use mail::unreceived;
-pub(crate) use text::duration;
+pub(crate) use standing::standing;
+pub(crate) use text::{duration, ranks_named};
 use wait::Wait;
 
 /// What the ranks do, in the order in which it matters.
@@ -36,7 +41,7 @@ use wait::Wait;
 pub(crate) enum Verdict {
     /// Somebody makes progress, or nobody waits.
     Nothing,
-    /// Some ranks wait, and can never go on, whatever the others do.
+    /// Some ranks wait, and can never continue, whatever the others do.
     Deadlock,
     /// Ranks wait for one that is outside MPI, stopped, or of which nothing is known.
     Outside,
@@ -48,7 +53,7 @@ pub(crate) enum Verdict {
 
 pub(crate) struct Judgement {
     pub verdict: Verdict,
-    /// The ranks of the world that can never go on.
+    /// The ranks of the world that can never continue.
     pub stuck: Vec<usize>,
     /// What is to be printed; empty where there is nothing to say.
     pub text: String,

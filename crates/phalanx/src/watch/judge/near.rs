@@ -12,7 +12,10 @@ use crate::watch::statement::{CallFacts, Kind, Party};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Miss {
     pub from: usize,
+    /// Who waits for a message.
     pub to: usize,
+    /// To whom this one was sent: to somebody else where ranks of two communicators were confused.
+    pub sent_to: usize,
     /// The communicator and tag of the message.
     pub sent_on: u64,
     pub sent_tag: i32,
@@ -58,19 +61,48 @@ fn of_receive(ranks: &Ranks<'_>, to: usize, wanted: &CallFacts, found: &mut BTre
         .filter(|it| !it.private || it.id == wanted.comm)
         .map(|it| it.id)
         .collect();
-    for from in sources {
-        for &id in &comms {
-            let Mail::Tags(tags) = mail::between(ranks, id, from, to) else { continue };
+    for &id in &comms {
+        for (from, sent_to) in pairs(ranks, to, wanted, &sources, id) {
+            let Mail::Tags(tags) = mail::between(ranks, id, from, sent_to) else { continue };
             let mut tags = tags;
             tags.sort_unstable();
             tags.dedup();
             // Here what does not match is a near miss, on another communicator what would match.
             let matches = |tag: &i32| wanted.tag.is_none_or(|it| it == *tag);
             for tag in tags.into_iter().filter(|tag| (id == wanted.comm) != matches(tag)) {
-                found.insert(miss(ranks, from, to, (id, tag), wanted));
+                found.insert(miss(ranks, from, (to, sent_to), (id, tag), wanted));
             }
         }
     }
+}
+
+/// Who may have sent to whom on a communicator what this receive waits for: the same processes, or those
+/// that have the same ranks there.
+fn pairs(
+    ranks: &Ranks<'_>,
+    to: usize,
+    wanted: &CallFacts,
+    sources: &[usize],
+    id: u64,
+) -> BTreeSet<(usize, usize)> {
+    let mut pairs: BTreeSet<_> = sources.iter().map(|&from| (from, to)).collect();
+    if id == wanted.comm {
+        return pairs;
+    }
+    let (Some(here), Some(there)) = (ranks.comm(to, wanted.comm), ranks.comm(to, id)) else {
+        return pairs;
+    };
+    let namesake = here.rank_of(to).and_then(|it| there.world_rank(it));
+    let mut froms: Vec<usize> = sources.to_vec();
+    if let Party::Rank(source) = wanted.party {
+        froms.extend(there.world_rank(source));
+    }
+    for from in froms {
+        pairs.extend([Some(to), namesake].into_iter().flatten().map(|sent_to| (from, sent_to)));
+    }
+    // What a rank sends to itself has nothing to do with it.
+    pairs.retain(|(from, sent_to)| from != sent_to || *sent_to == to);
+    pairs
 }
 
 /// What the receiver of a message waits for instead.
@@ -80,10 +112,14 @@ fn of_send(ranks: &Ranks<'_>, from: usize, sent: &CallFacts, found: &mut BTreeSe
     let requests = statement.requests.iter().map(|it| &it.call);
     for wanted in ranks.inside(to).into_iter().chain(requests) {
         let is_receive = matches!(wanted.kind, Kind::Receive | Kind::Probe);
-        let from_here = wanted.party == Party::Any || ranks.party(to, wanted) == Some(from);
+        let my_number = ranks.comm(from, sent.comm).and_then(|comm| comm.rank_of(from));
+        let is_namesake = wanted.comm != sent.comm
+            && my_number.is_some_and(|number| wanted.party == Party::Rank(number));
+        let from_here =
+            wanted.party == Party::Any || ranks.party(to, wanted) == Some(from) || is_namesake;
         let tag_fits = wanted.tag.is_none_or(|it| it == tag);
         if is_receive && from_here && (wanted.comm == sent.comm) != tag_fits {
-            found.insert(miss(ranks, from, to, (sent.comm, tag), wanted));
+            found.insert(miss(ranks, from, (to, to), (sent.comm, tag), wanted));
         }
     }
 }
@@ -91,14 +127,15 @@ fn of_send(ranks: &Ranks<'_>, from: usize, sent: &CallFacts, found: &mut BTreeSe
 fn miss(
     ranks: &Ranks<'_>,
     from: usize,
-    to: usize,
+    (to, sent_to): (usize, usize),
     (sent_on, sent_tag): (u64, i32),
     wanted: &CallFacts,
 ) -> Miss {
-    let sent = mail::sender_of(ranks, sent_on, from, to, sent_tag);
+    let sent = mail::sender_of(ranks, sent_on, from, sent_to, sent_tag);
     Miss {
         from,
         to,
+        sent_to,
         sent_on,
         sent_tag,
         wanted_on: wanted.comm,
@@ -115,9 +152,13 @@ pub(super) fn describe(ranks: &Ranks<'_>, miss: &Miss) -> String {
     if miss.is_of_communicator() {
         let wanted = text::comm_name(ranks, miss.wanted_on);
         let sent = text::comm_name(ranks, miss.sent_on);
+        let whom = match miss.sent_to == *to {
+            true => String::new(),
+            false => format!(" to rank {}", miss.sent_to),
+        };
         return format!(
-            "wrong communicator: rank {to} receives on {wanted} at {}; rank {from} has sent on {sent}, \
-             tag\u{a0}{sent_tag}{sent_at}",
+            "wrong communicator: rank {to} receives on {wanted} at {}; rank {from} has sent{whom} on \
+             {sent}, tag\u{a0}{sent_tag}{sent_at}",
             miss.wanted_at
         );
     }
@@ -132,7 +173,7 @@ pub(super) fn describe(ranks: &Ranks<'_>, miss: &Miss) -> String {
 
 pub(super) fn help(miss: &Miss) -> &'static str {
     if miss.is_of_communicator() {
-        "send and receive on the same communicator: a message is only seen there"
+        "send and receive on the same communicator; the ranks of each have numbers of their own"
     } else {
         "use one tag on both sides, or receive without one: then any tag is taken"
     }

@@ -7,9 +7,11 @@ use super::diagnosis::mismatch;
 use super::facts::Ranks;
 use super::met::{self, Begun};
 use super::near;
+use super::race;
 use super::text::{self, Table, ranks_named, verb};
 use super::wait::{self, Needs, Wait};
 use crate::watch::statement::{Activity, CallFacts, Kind, Party, Seen, Statement};
+use crate::words::count;
 
 pub(super) fn describe(ranks: &Ranks<'_>) -> (Verdict, String) {
     let waits: Vec<Option<Wait<'_>>> = (0..ranks.len()).map(|it| wait::stated(ranks, it)).collect();
@@ -76,6 +78,7 @@ impl<'a> Case<'a, '_> {
                     _ if std::mem::replace(&mut known[to], true) => {}
                     Some(Seen::Stopped(_) | Seen::Unknown { .. }) => ends.outside.push(to),
                     Some(Seen::Still(it)) => match it.activity {
+                        Activity::Outside if self.waits[to].is_some() => queue.push_back(to),
                         Activity::Outside => ends.outside.push(to),
                         // Who waits for a poller waits for what it looks for.
                         Activity::Polling { .. } => {
@@ -104,7 +107,9 @@ impl<'a> Case<'a, '_> {
         let mut found: Vec<usize> = match (self.polls(rank), &self.waits[rank]) {
             (Some((_, at)), _) => self.concerned(rank, at),
             (None, Some(wait)) => {
-                wait.parts.iter().flat_map(|part| self.concerned(rank, part.call)).collect()
+                let parts = wait.parts.iter().map(|part| part.call);
+                let calls = parts.chain(wait.other_threads.iter().copied());
+                calls.flat_map(|call| self.concerned(rank, call)).collect()
             }
             (None, None) => Vec::new(),
         };
@@ -147,10 +152,10 @@ impl<'a> Case<'a, '_> {
         waiting.dedup();
         let ends: Vec<usize> = outside.keys().copied().collect();
         let mut text = format!(
-            "phalanx: {} of {} {} for {}: no deadlock is proved, it may just be slow\n",
+            "phalanx: {} of {} {} waited for {}: no deadlock is proved, something may just be slow\n",
             ranks_named(&waiting),
             self.ranks.len(),
-            verb(&waiting, "waits", "wait"),
+            verb(&waiting, "has", "have"),
             self.for_long(waiting.iter().copied()),
         );
         for &rank in ends.iter().take(8) {
@@ -176,7 +181,8 @@ impl<'a> Case<'a, '_> {
             }
         }
         if ends.len() > 8 {
-            text.push_str(&format!("  and for {} more ranks outside MPI\n", ends.len() - 8));
+            let more = count(ends.len() - 8, "more rank");
+            text.push_str(&format!("  and for {more} outside MPI\n"));
         }
         self.looks(&waiting, &mut text);
         text.push_str("  waiting:\n");
@@ -186,10 +192,10 @@ impl<'a> Case<'a, '_> {
 
     fn polling(&self, polling: &[usize], ends: &[Option<Ends>]) -> String {
         let mut text = format!(
-            "phalanx: {} of {} {} again and again for what does not come, for {}: no deadlock is proved\n",
+            "phalanx: {} of {} {} polled in vain for {}: no deadlock is proved\n",
             ranks_named(polling),
             self.ranks.len(),
-            verb(polling, "looks", "look"),
+            verb(polling, "has", "have"),
             self.for_long(polling.iter().copied()),
         );
         self.looks(polling, &mut text);
@@ -215,7 +221,7 @@ impl<'a> Case<'a, '_> {
         {
             let what = text::call(self.ranks, rank, at);
             let sentence = format!(
-                "polling without progress: rank {rank} has looked {looks} times for {what} at {}",
+                "polling without progress: rank {rank} has tested {looks} times for {what} at {}",
                 at.location
             );
             text::wrap(text, "  ", &sentence);
@@ -224,15 +230,34 @@ impl<'a> Case<'a, '_> {
 
     fn unclear(&self, waiting: &[usize]) -> String {
         let mut text = format!(
-            "phalanx: {} of {} {} for {}: whether for ever cannot be said\n",
+            "phalanx: {} of {} {} waited for {}: a deadlock is neither proved nor ruled out\n",
             ranks_named(waiting),
             self.ranks.len(),
-            verb(waiting, "waits", "wait"),
+            verb(waiting, "has", "have"),
             self.for_long(waiting.iter().copied()),
         );
         let mut said: Vec<String> = Vec::new();
         for &rank in waiting {
             self.hints(rank, &mut said);
+        }
+        let of = |counts: fn(&Statement) -> bool| -> Vec<usize> {
+            let states = |rank: &usize| self.ranks.statement(*rank).is_some_and(counts);
+            waiting.iter().copied().filter(states).collect()
+        };
+        let threads = of(|it| it.threads);
+        if !threads.is_empty() {
+            said.push(format!(
+                "several threads of {} may call MPI, and any of them may end a wait: so nothing is proved",
+                ranks_named(&threads)
+            ));
+        }
+        let incomplete = of(|it| !it.complete);
+        if !incomplete.is_empty() {
+            said.push(format!(
+                "{} {} more requests or communicators than the watch has room for: so nothing is proved",
+                ranks_named(&incomplete),
+                verb(&incomplete, "has", "have"),
+            ));
         }
         said.iter().take(8).for_each(|it| text::wrap(&mut text, "  ", it));
         self.table(waiting).write(&mut text);
@@ -256,14 +281,8 @@ impl<'a> Case<'a, '_> {
         for miss in near::misses(self.ranks, rank, wait) {
             say(near::describe(self.ranks, &miss));
         }
-        let Some(statement) = self.ranks.statement(rank) else { return };
-        if statement.threads {
-            say(format!(
-                "several threads of rank {rank} may call MPI: one that is not seen may help"
-            ));
-        }
-        if !statement.complete {
-            say(format!("rank {rank} has more requests or communicators than can be stated"));
+        for race in race::races(self.ranks, rank, wait) {
+            say(race::describe(&race));
         }
     }
 

@@ -3,6 +3,7 @@
 use super::facts::Ranks;
 use super::wait::{Part, Wait};
 use crate::watch::statement::{Activity, CallFacts, CommFacts, Kind, Party, Seen};
+use crate::words::count;
 
 /// How many ranks are listed one by one, and how many lines a table has.
 const LISTED: usize = 30;
@@ -43,7 +44,7 @@ pub(super) fn enumerate(names: &[String]) -> String {
 }
 
 /// `rank 3`, `ranks 3 and 4`.
-pub(super) fn ranks_named(ranks: &[usize]) -> String {
+pub(crate) fn ranks_named(ranks: &[usize]) -> String {
     let noun = if ranks.len() == 1 { "rank" } else { "ranks" };
     format!("{noun} {}", list(ranks))
 }
@@ -66,8 +67,7 @@ pub(crate) fn duration(milliseconds: u64) -> String {
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1 << 14 {
-        let noun = if bytes == 1 { "byte" } else { "bytes" };
-        return format!("{bytes} {noun}");
+        return count(bytes as usize, "byte");
     }
     let unit = ((bytes.ilog2() / 10) as usize).min(UNITS.len());
     let value = bytes as f64 / (1_u64 << (10 * unit)) as f64;
@@ -129,8 +129,7 @@ impl Table {
         }
         let more: usize = left_out.iter().map(|(ranks, _)| ranks.len()).sum();
         if more > 0 {
-            let noun = if more == 1 { "rank" } else { "ranks" };
-            text.push_str(&format!("    and {more} more {noun} in other calls\n"));
+            text.push_str(&format!("    and {} in other calls\n", count(more, "more rank")));
         }
     }
 }
@@ -151,10 +150,13 @@ pub(super) fn call(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> String {
         }
     }
     let sends = call.kind.is_send();
-    if let Some(bytes) = call.bytes.filter(|&bytes| sends || bytes > 0 && call.kind.is_collective())
-    {
+    let is_object = call.operation.contains("_object");
+    // Where ranks may give different lengths, these are lengths or parts of the data, not the user's data.
+    let is_internal = is_object || call.operation.ends_with('v');
+    let says_size = |&bytes: &u64| sends || bytes > 0 && call.kind.is_collective() && !is_internal;
+    if let Some(bytes) = call.bytes.filter(says_size) {
         text.push_str(&format!(", {}", size(bytes)));
-        if !call.element.is_empty() {
+        if !call.element.is_empty() && !is_object {
             text.push_str(&format!(" of {}", call.element));
         }
     }
@@ -219,16 +221,24 @@ pub(super) fn wait(
     counts: impl Fn(&Part<'_>) -> bool,
 ) -> Vec<(String, String)> {
     let mut lines = vec![(call(ranks, rank, wait.call), wait.call.location.clone())];
-    if !matches!(wait.call.kind, Kind::WaitAll | Kind::WaitAny) {
-        return lines;
-    }
-    let some: Vec<_> = wait.parts.iter().filter(|part| counts(part)).collect();
+    let is_wait = matches!(wait.call.kind, Kind::WaitAll | Kind::WaitAny);
+    let some: Vec<_> = wait.parts.iter().filter(|part| is_wait && counts(part)).collect();
     for part in some.iter().take(4) {
         let place = if part.call.location == wait.call.location { "" } else { &part.call.location };
         lines.push((format!("  for {}", call(ranks, rank, part.call)), place.to_owned()));
     }
     if some.len() > 4 {
         lines.push((format!("  and for {} more", some.len() - 4), String::new()));
+    }
+    for it in wait.other_threads.iter().take(8) {
+        let line = (call(ranks, rank, it), it.location.clone());
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if wait.other_threads.len() > 8 {
+        let more = count(wait.other_threads.len() - 8, "more thread");
+        lines.push((format!("  and {more}"), String::new()));
     }
     lines
 }
@@ -249,7 +259,7 @@ pub(super) fn elsewhere(ranks: &Ranks<'_>, rank: usize) -> (String, String) {
             (what, String::new())
         }
         Some(Seen::Finalized) => ("has finalized MPI".to_owned(), String::new()),
-        Some(Seen::Moving) => ("goes on".to_owned(), String::new()),
+        Some(Seen::Moving) => ("makes progress".to_owned(), String::new()),
         Some(Seen::Stopped(_)) => {
             (format!("stopped by a signal, since {}", last(&since)), String::new())
         }
@@ -257,7 +267,7 @@ pub(super) fn elsewhere(ranks: &Ranks<'_>, rank: usize) -> (String, String) {
         Some(Seen::Still(statement)) => match &statement.activity {
             Activity::Inside(it) => (call(ranks, rank, it), it.location.clone()),
             Activity::Polling { at, .. } => {
-                (format!("looks for {}", call(ranks, rank, at)), at.location.clone())
+                (format!("polls for {}", call(ranks, rank, at)), at.location.clone())
             }
             Activity::Outside => {
                 (format!("in the program's own code since {}", last(&since)), String::new())

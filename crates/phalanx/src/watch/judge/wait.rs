@@ -5,13 +5,15 @@ use super::mail;
 use super::met::{self, Begun};
 use crate::watch::statement::{CallFacts, Kind, Party, Statement};
 
-/// What has to happen before a rank goes on.
+/// What has to happen before a rank continues.
 pub(super) struct Wait<'a> {
     /// The call that the rank is inside of.
     pub call: &'a CallFacts,
     /// Whether one of the parts is enough.
     pub one_is_enough: bool,
     pub parts: Vec<Part<'a>>,
+    /// What other threads of the rank wait for. Of such a rank nothing is proved.
+    pub other_threads: Vec<&'a CallFacts>,
 }
 
 /// One of the things that a call waits for: itself, or a request.
@@ -48,11 +50,12 @@ pub(super) fn of<'a>(ranks: &Ranks<'a>, rank: usize) -> Option<Wait<'a>> {
 
 /// What a rank says it waits for.
 pub(super) fn stated<'a>(ranks: &Ranks<'a>, rank: usize) -> Option<Wait<'a>> {
-    let call = ranks.inside(rank)?;
-    if matches!(call.kind, Kind::Local | Kind::Steps) {
-        return None;
-    }
-    Some(wait_in(ranks, rank, ranks.statement(rank)?, call))
+    let statement = ranks.statement(rank)?;
+    let call = ranks.inside(rank).filter(|it| !matches!(it.kind, Kind::Local | Kind::Steps));
+    let mut others = statement.other_threads.iter();
+    let call = call.or_else(|| others.next())?;
+    let wait = wait_in(ranks, rank, statement, call);
+    Some(Wait { other_threads: others.collect(), ..wait })
 }
 
 fn wait_in<'a>(
@@ -69,7 +72,7 @@ fn wait_in<'a>(
         }
         _ => vec![part(ranks, rank, call)],
     };
-    Wait { call, one_is_enough, parts }
+    Wait { call, one_is_enough, parts, other_threads: Vec::new() }
 }
 
 fn part<'a>(ranks: &Ranks<'a>, rank: usize, call: &'a CallFacts) -> Part<'a> {

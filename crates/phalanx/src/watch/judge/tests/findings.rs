@@ -16,11 +16,11 @@ fn ranks_that_receive_before_they_send_are_a_receive_cycle() {
     job.is_deadlock(
         &[0, 1, 2, 3],
         &[
-            "phalanx: deadlock (proved): ranks 0 and 1 of 4 wait for each other and can never go on",
+            "phalanx: deadlock (proved): ranks 0 and 1 of 4 wait for each other and can never continue",
             "receive cycle: 0 waits for 1, 1 waits for 0: each receives before it sends",
             "rank 0 recv from rank 1, tag 8, on `world` src/main.rs:12:9",
             "rank 1 recv from rank 0, tag 8, on `world` src/main.rs:15:9",
-            "what helps: post the receives first",
+            "help: post the receives first",
             "`world.exchange(…)`, or `sendrecv`",
             "also waiting for them:",
             "ranks 2 and 3 barrier on `world` src/main.rs:20:9",
@@ -36,11 +36,11 @@ fn ranks_that_receive_before_they_send_are_a_receive_cycle() {
 fn a_receive_cycle_is_shown_as_this_text() {
     let job = Job::new(2).inside(0, recv(1, 8, 12)).inside(1, recv(0, 8, 15));
     let expected = "\
-phalanx: deadlock (proved): ranks 0 and 1 of 2 wait for each other and can never go on
+phalanx: deadlock (proved): ranks 0 and 1 of 2 wait for each other and can never continue
   receive cycle: 0 waits for 1, 1 waits for 0: each receives before it sends
     rank 0  recv from rank 1, tag 8, on `world`  src/main.rs:12:9
     rank 1  recv from rank 0, tag 8, on `world`  src/main.rs:15:9
-  what helps: post the receives first and complete all together: `world.exchange(…)`, or `sendrecv`";
+  help: post the receives first and complete all together: `world.exchange(…)`, or `sendrecv`";
     assert_eq!(job.judge().text, expected);
 }
 
@@ -55,16 +55,21 @@ fn the_ring_that_receives_first_names_all_its_ranks() {
 
 #[test]
 fn ranks_that_all_wait_for_any_rank_are_a_knot() {
-    let job = Job::new(3).inside(0, recv_any(5)).inside(1, recv_any(5)).inside(2, recv(0, 4, 9));
+    let job = Job::new(3).inside(0, recv_any(5)).inside(1, recv_any(5)).inside(2, recv_any(5));
     job.is_deadlock(
         &[0, 1, 2],
         &[
-            "any-source knot",
-            "ranks 0 and 1 recv from any rank, any tag, on `world` src/main.rs:5:9",
+            "ranks 0-2 of 3 wait for each other and can never continue",
+            "any-source knot: ranks 0-2 wait for a message from any rank",
+            "ranks 0-2 recv from any rank, any tag, on `world` src/main.rs:5:9",
         ],
     );
+    // One that waits for a certain rank: that is another kind of circle.
+    let job = job.inside(2, recv(0, 4, 9));
+    job.is_deadlock(&[0, 1, 2], &["wait cycle: ranks 0 and 1 wait for a message from any rank"]);
+    assert!(!job.judge().text.contains("knot"), "{}", job.judge().text);
     let twin = Job::new(3).inside(0, recv_any(5)).inside(1, recv_any(5));
-    twin.is_not_proved(Verdict::Outside, &["ranks 0 and 1 of 3 wait for 31 s", "rank 2"]);
+    twin.is_not_proved(Verdict::Outside, &["ranks 0 and 1 of 3 have waited for 31 s", "rank 2"]);
 }
 
 #[test]
@@ -114,7 +119,7 @@ fn a_rank_that_receives_where_others_are_in_a_barrier_is_missing_there() {
     job.is_deadlock(
         &[0, 1, 2],
         &[
-            "missing in a collective: rank 1 is not in barrier on `world`",
+            "missing in a collective: rank 1 has not called barrier on `world`",
             "wait cycle: 0 waits for 1, 1 waits for 0",
             "barrier on `world`",
             "rank 1 recv from rank 0, tag 8, on `world` src/main.rs:12:9",
@@ -125,7 +130,7 @@ fn a_rank_that_receives_where_others_are_in_a_barrier_is_missing_there() {
     twin.is_not_proved(
         Verdict::Outside,
         &[
-            "ranks 0 and 2 of 3 wait",
+            "ranks 0 and 2 of 3 have waited",
             "waiting for a rank outside MPI: rank 1 is in the program's own code",
         ],
     );
@@ -138,7 +143,7 @@ fn a_rank_that_has_left_is_missing_in_a_collective() {
     job.is_deadlock(
         &[0, 1, 2],
         &[
-            "missing in a collective: rank 1 is not in barrier on `world`",
+            "missing in a collective: rank 1 has not called barrier on `world`",
             "ranks 0 and 2 barrier on `world` src/main.rs:20:9",
             "rank 1 finalize src/main.rs:30:9",
         ],
@@ -160,7 +165,7 @@ fn different_collectives_are_shown_side_by_side() {
         ],
     );
     let twin = Job::new(2).inside(0, barrier(2, 20)).inside(1, barrier(2, 25));
-    twin.is_not_proved(Verdict::Unclear, &["ranks 0 and 1 of 2 wait"]);
+    twin.is_not_proved(Verdict::Unclear, &["ranks 0 and 1 of 2 have waited"]);
 }
 
 #[test]
@@ -278,7 +283,7 @@ fn a_receive_from_oneself_waits_for_itself() {
     let job = Job::new(2).inside(0, recv(0, 8, 12));
     job.is_deadlock(&[0], &["waiting for itself: rank 0 is inside recv from rank 0, tag 8"]);
     let twin = Job::new(2).done(0, send(0, 8, 8, 11)).inside(0, recv(0, 8, 12));
-    twin.is_not_proved(Verdict::Unclear, &["rank 0 of 2 waits"]);
+    twin.is_not_proved(Verdict::Unclear, &["rank 0 of 2 has waited"]);
     let synchronous = CallFacts { kind: Kind::SyncSend, ..send(0, 8, 8, 12) };
     Job::new(2).inside(0, synchronous.clone()).is_deadlock(&[0], &["waiting for itself"]);
     let twin = Job::new(2).started(0, recv(0, 8, 11)).inside(0, synchronous);
@@ -304,7 +309,7 @@ fn two_deadlocks_at_once_are_both_explained() {
     job.is_deadlock(
         &[0, 1, 2, 3],
         &[
-            "ranks 0-3 of 5 can never go on",
+            "ranks 0-3 of 5 can never continue",
             "receive cycle: 0 waits for 3",
             "send cycle: 1 waits for 2",
         ],
@@ -352,7 +357,7 @@ fn a_rank_that_computes_is_called_slow() {
     job.is_not_proved(
         Verdict::Outside,
         &[
-            "phalanx: ranks 0 and 1 of 3 wait for 31 s: no deadlock is proved, it may just be slow",
+            "phalanx: ranks 0 and 1 of 3 have waited for 31 s: no deadlock is proved, something may just be slow",
             "waiting for a rank outside MPI: rank 2 is in the program's own code since allreduce at \
              src/main.rs:3:9 (computing, or waiting for something that is not MPI)",
             "process 102 on node1",
@@ -378,9 +383,9 @@ fn a_rank_that_looks_in_vain_is_said_to_poll() {
     job.is_not_proved(
         Verdict::Polling,
         &[
-            "rank 0 of 2 looks again and again",
+            "rank 0 of 2 has polled in vain for 31 s",
             "for 31 s",
-            "polling without progress: rank 0 has looked 4711 times for try_probe from rank 1, tag 8, \
+            "polling without progress: rank 0 has tested 4711 times for try_probe from rank 1, tag 8, \
              on `world` at src/main.rs:12:9",
             "rank 1 recv from rank 0",
         ],
@@ -426,12 +431,12 @@ fn operations_of_messages_that_differ_are_named() {
             "different root: reduce_object on `world` has not the same root on all ranks",
             "rank 0 reduce_object with root 0, on `world` src/main.rs:3:9",
             "rank 1 reduce_object with root 1, on `world` src/main.rs:7:9",
-            "what helps: give the same root on all ranks",
+            "help: give the same root on all ranks",
         ],
     );
     job("scan_object", 0).is_deadlock(
         &[0, 1],
-        &["different collectives: the ranks of `world` have begun different operations"],
+        &["different collectives: the ranks of `world` do not call the same operation"],
     );
     let text = job("reduce_object", 0).judge().text;
     assert!(!text.contains("different"), "{text}");

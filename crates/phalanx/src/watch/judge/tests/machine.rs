@@ -55,12 +55,49 @@ pub(super) enum What {
 /// Ranks are those of the communicator, which is an index.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    Send { comm: usize, to: u32, tag: i32, mode: Mode, blocks: bool },
-    Recv { comm: usize, from: Option<u32>, tag: Option<i32>, blocks: bool },
-    Sendrecv { comm: usize, to: u32, from: u32, tag: i32 },
+    Send {
+        comm: usize,
+        to: u32,
+        tag: i32,
+        mode: Mode,
+        blocks: bool,
+    },
+    Recv {
+        comm: usize,
+        from: Option<u32>,
+        tag: Option<i32>,
+        blocks: bool,
+    },
+    Sendrecv {
+        comm: usize,
+        to: u32,
+        from: u32,
+        tag: i32,
+    },
     WaitAll,
     WaitAny,
-    Collective { comm: usize, what: What, blocks: bool },
+    Collective {
+        comm: usize,
+        what: What,
+        blocks: bool,
+    },
+    /// Refused while a request needs the communicator.
+    Free {
+        comm: usize,
+    },
+}
+
+impl Op {
+    fn comm(self) -> Option<usize> {
+        match self {
+            Op::Send { comm, .. }
+            | Op::Recv { comm, .. }
+            | Op::Sendrecv { comm, .. }
+            | Op::Collective { comm, .. }
+            | Op::Free { comm } => Some(comm),
+            Op::WaitAll | Op::WaitAny => None,
+        }
+    }
 }
 
 /// What libraries may do differently.
@@ -113,6 +150,7 @@ struct Process {
     unexpected: Vec<(usize, u32, Message)>,
     traffic: BTreeMap<(usize, u32), Traffic>,
     begun: Vec<Vec<What>>,
+    freed: Vec<bool>,
     history: Vec<CallFacts>,
     is_gone: bool,
     is_finalized: bool,
@@ -145,6 +183,7 @@ impl Machine {
         let process = |program: Vec<Op>| Process {
             program: program.into(),
             begun: vec![Vec::new(); comms.len()],
+            freed: vec![false; comms.len()],
             ..Process::default()
         };
         let processes = programs.into_iter().map(process).collect();
@@ -353,7 +392,14 @@ impl Machine {
             self.processes[rank].inside = Some(Inside { call, one_is_enough: false });
             return;
         };
+        if op.comm().is_some_and(|comm| self.processes[rank].freed[comm]) {
+            return;
+        }
         match op {
+            Op::Free { comm } => {
+                let process = &mut self.processes[rank];
+                process.freed[comm] = process.requests.iter().all(|it| it.facts.comm != id(comm));
+            }
             Op::Send { comm, to, tag, mode, blocks } => {
                 self.send(rank, (comm, to, tag), mode, blocks, line);
             }
@@ -511,6 +557,7 @@ impl Machine {
         let comms = comms.filter(|(_, members)| members.contains(&(rank as u32)));
         let comms = comms.map(|(index, members)| CommFacts {
             collectives: process.begun[index].len() as u32,
+            freed: process.freed[index],
             traffic: process
                 .traffic
                 .range((index, 0)..(index + 1, 0))
@@ -525,6 +572,7 @@ impl Machine {
             sequence: process.progress as u64,
             still_for: 1000,
             activity,
+            other_threads: Vec::new(),
             requests,
             comms: comms.collect(),
             history: process.history[process.history.len().saturating_sub(self.memory)..].to_vec(),

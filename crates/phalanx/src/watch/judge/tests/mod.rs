@@ -1,5 +1,6 @@
 //! Statements as ranks would make them, and what is concluded from them.
 
+mod causes;
 mod findings;
 mod machine;
 mod random;
@@ -95,6 +96,7 @@ impl Job {
                 sequence: 7,
                 still_for: 31_000,
                 activity: Activity::Outside,
+                other_threads: Vec::new(),
                 requests: Vec::new(),
                 comms: vec![comm(WORLD, "world", &members)],
                 history: Vec::new(),
@@ -236,9 +238,11 @@ fn comm(id: u64, name: &str, members: &[u32]) -> CommFacts {
         name: name.to_owned(),
         private: false,
         foreign: false,
+        freed: false,
         members: members.to_vec(),
         neighbors: Vec::new(),
         collectives: 0,
+        counts_users_calls: true,
         traffic: Vec::new(),
     }
 }

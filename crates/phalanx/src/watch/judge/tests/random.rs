@@ -83,6 +83,11 @@ fn correct(random: &mut Random, comms: &[Vec<u32>], options: Options) -> Vec<Vec
     if options.nonblocking {
         programs.iter_mut().for_each(|program| program.push(Op::WaitAll));
     }
+    for (comm, members) in comms.iter().enumerate().skip(1) {
+        if random.one_in(2) {
+            members.iter().for_each(|&rank| programs[rank as usize].push(Op::Free { comm }));
+        }
+    }
     programs
 }
 
@@ -106,6 +111,9 @@ fn any_op(random: &mut Random, comms: &[Vec<u32>], rank: usize, options: Options
     let blocks = !options.nonblocking || random.one_in(2);
     let peer = random.below(count) as u32;
     let tag = random.below(3) as i32;
+    if comm > 0 && random.one_in(8) {
+        return Op::Free { comm };
+    }
     match random.below(if options.nonblocking { 10 } else { 7 }) {
         0..3 => Op::Send { comm, to: peer, tag, mode: mode(random), blocks },
         3..6 => {
