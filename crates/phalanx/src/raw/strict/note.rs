@@ -13,12 +13,14 @@ pub(in crate::raw) const NOTE: usize = 512;
 const HASH: usize = 8;
 
 /// Texts in a block of fixed size, each cut to its share, and the hash of a type's name.
-pub(in crate::raw) struct Note(pub Box<[u8; NOTE]>);
+///
+/// A vector: a box that is moved while MPI reads it would claim to be the only one who may.
+pub(in crate::raw) struct Note(pub Vec<u8>);
 
 impl Note {
     /// `name` is compared by its hash: the text of a long one does not fit.
     pub fn new(name: &str, texts: &[&str]) -> Self {
-        let mut note = Box::new([0; NOTE]);
+        let mut note = vec![0; NOTE];
         let hash = hash_of_name(name);
         note[..HASH].copy_from_slice(&hash.to_le_bytes());
         let share = share(texts.len());
