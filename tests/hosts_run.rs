@@ -102,5 +102,5 @@ fn the_time_of_a_job_on_several_hosts_has_an_end() {
     let busy =
         ["--hosts", "host1:2,host2:2", "--timeout", "4s", "--program", WATCHED, "--", "busy", "40"];
     let ended = run(family, ":", &busy);
-    ended.ends_with(124).says("phalanx: the job was ended after 4 s (--timeout)");
+    ended.ends_with(124).says("phalanx: the job was ended after its time limit of 4 s (--timeout)");
 }

@@ -119,6 +119,11 @@ impl Inspector {
         }
     }
 
+    /// Whether another node ends the job, has said why, and could not tell this one.
+    pub fn is_ended_by_another(&self) -> bool {
+        self.remote.as_ref().is_some_and(Remote::is_ended_by_another)
+    }
+
     /// Leaves nothing behind, before the process ends.
     pub fn clean(&self) {
         if let Some(remote) = &self.remote {

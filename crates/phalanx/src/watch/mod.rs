@@ -322,7 +322,8 @@ impl Watcher {
         self.stated = None;
         // A rank that moves may do so while it is looked at.
         let _ = (0..50).find_map(|_| self.state(self.lane.sequence(), still_for));
-        if !failure::is_ending() && self.board.ending().is_none() {
+        let others_said_why = self.inspector.is_ended_by_another();
+        if !others_said_why && !failure::is_ending() && self.board.ending().is_none() {
             match Voice::take(self.board) {
                 // A failure that was reported before is the reason for the signal.
                 Some(_voice) if crate::board::is_first() => {

@@ -121,6 +121,12 @@ impl Files {
         }
     }
 
+    /// Whether a file that this process has left is gone: another node took it.
+    pub fn are_taken(&self) -> bool {
+        let is_gone = |rank: &usize| self.path(*rank).is_some_and(|path| !path.exists());
+        self.written().iter().any(is_gone)
+    }
+
     /// Whether a rank of another node waits, by what that node left.
     pub fn waits(&self, rank: usize) -> bool {
         self.look(rank).is_some_and(|look| look.sequence % 2 == 1)

@@ -168,17 +168,29 @@ impl Remote {
     pub fn end(&self, report: &str, code: i32) {
         for (_, processes) in &self.nodes {
             if self.ask(processes, &Question::End(report.to_owned(), code)).is_err() {
-                // The launcher ends those that are not told, and leaves them no time to clean up.
-                processes.iter().for_each(|(rank, _)| self.files.remove_of(*rank));
+                self.take_files_of(processes);
             }
         }
+    }
+
+    /// Tells a node that cannot be asked: the launcher ends its ranks, leaves them no time to clean up,
+    /// and they need not say where they were.
+    fn take_files_of(&self, processes: &[(usize, Address)]) {
+        processes.iter().for_each(|(rank, _)| self.files.remove_of(*rank));
+    }
+
+    /// Whether another node has taken the files of this one, and so ends the job.
+    pub fn is_ended_by_another(&self) -> bool {
+        self.files.are_taken()
     }
 
     /// Says that this node reports a failure and ends the job.
     pub fn fails(&self) {
         for (_, processes) in &self.nodes {
             // A node that does not hear of it says where its ranks are when they are ended.
-            let _ = self.ask(processes, &Question::Fails);
+            if self.ask(processes, &Question::Fails).is_err() {
+                self.take_files_of(processes);
+            }
         }
     }
 
