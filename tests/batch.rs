@@ -453,7 +453,10 @@ fn cargo_phalanx_run_starts_ranks_with_the_launcher_of_the_batch_job() {
     assert!(dry.contains(&command), "{dry}");
 
     let ended = tried(&output, "busy 60");
-    assert!(ended.contains("phalanx: the job was ended after its time limit of 3 s (--timeout)"), "{ended}");
+    assert!(
+        ended.contains("phalanx: the job was ended after its time limit of 3 s (--timeout)"),
+        "{ended}"
+    );
     assert!(ended.ends_with("== code 124"), "{ended}");
 }
 

@@ -215,6 +215,9 @@ fn lines_are_labelled_in_one_form_and_in_colour_when_wanted() {
     colored.prints("\u{1b}[36m[0]\u{1b}[0m hello");
     let errors = ["run", "-q", "-n", "2", "--tag-output", "--program", FAIL, "--", "panic"];
     said(&mut phalanx(&errors)).tells("[1] phalanx: rank 1 of 2");
+    // The ranks write to a pipe, and colour their reports all the same.
+    let report = said(phalanx(&errors[..7]).args(["--color", "always", "--", "panic"]));
+    report.tells("\u{1b}[31m").tells("rank 1 of 2");
 }
 
 #[test]

@@ -397,7 +397,7 @@ fn one_that_may_be_whole_is_not_passed_over(world: Comm) -> phalanx::Result<()> 
     save(&folder, &world, 2)?;
     let whole = fs::read(place.file(2)).expect("a file");
     let changes: [(&str, usize, &[u8]); 2] = [
-        ("it has version 9 of the format, this program reads 1", 8, &[9]),
+        ("it has version 9 of the format, this program reads 2", 8, &[9]),
         (
             "another order of bytes",
             0,

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, Metadata, MetadataCommand, Package, Target, TargetKind};
 
-use crate::place::Place;
+use crate::folders::Folders;
 use crate::tools::Tools;
 
 /// What to build, with the options of cargo.
@@ -76,10 +76,10 @@ impl Build {
     }
 
     /// The project that encloses this folder, or this folder itself.
-    pub fn place(&self) -> Result<Place> {
+    pub fn folders(&self) -> Result<Folders> {
         match self.metadata() {
-            Ok(metadata) => Ok(Place::of(&metadata)),
-            Err(_) => Ok(Place::without_project(std::env::current_dir()?)),
+            Ok(metadata) => Ok(Folders::of(&metadata)),
+            Err(_) => Ok(Folders::without_project(std::env::current_dir()?)),
         }
     }
 

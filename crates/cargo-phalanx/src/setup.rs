@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Result;
 
-use crate::place::Place;
+use crate::folders::Folders;
 use crate::project::Build;
 use crate::tools::{self, Tools};
 use crate::values::Mpi;
@@ -29,11 +29,11 @@ pub struct Arguments {
 }
 
 pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
-    let place = Build::default().place()?;
+    let here = Build::default().folders()?;
     if arguments.check {
-        return check(arguments.mpi, &place);
+        return check(arguments.mpi, &here);
     }
-    let tools = Tools::install(arguments.mpi, &place)?;
+    let tools = Tools::install(arguments.mpi, &here)?;
     print::note(format!(
         "phalanx: {}, compiler {}, launcher {}",
         tools.mpi,
@@ -41,19 +41,19 @@ pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
         tools.launcher.display()
     ));
     // Outside of a project there is nothing yet that would be built here.
-    let is_wanted = |line: &&str| place.is_project || !line.starts_with("export CARGO_TARGET_DIR=");
+    let is_wanted = |line: &&str| here.is_project || !line.starts_with("export CARGO_TARGET_DIR=");
     let lines: Vec<&str> = tools.exports.lines().filter(is_wanted).collect();
     print::out(format!("{}\n", lines.join("\n")))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Lists the tools of a build. Exit code 0 if none is missing.
-fn check(family: Mpi, place: &Place) -> Result<ExitCode> {
+fn check(family: Mpi, here: &Folders) -> Result<ExitCode> {
     let rust = version_of("rustc");
-    let missing = tools::missing_tools(family, place)?;
+    let missing = tools::missing_tools(family, here)?;
     let has = |tool: &str| !missing.iter().any(|it| it == tool);
     let has_mpi = missing.iter().all(|it| ["compiler", "libclang"].contains(&it.as_str()));
-    let tools = match Tools::look(family, place) {
+    let tools = match Tools::look(family, here) {
         Ok(tools) => Some(tools),
         Err(error) if missing.is_empty() && rust.is_some() => return Err(error),
         Err(_) => None,

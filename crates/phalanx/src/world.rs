@@ -2,8 +2,8 @@
 
 mod arguments;
 pub(crate) mod failure;
-mod farewell;
 mod launch;
+mod leaks;
 mod leaving;
 mod nested;
 mod node;
@@ -346,7 +346,7 @@ fn leave(call: &Call<'_>, world: &Comm, ours: bool) -> Result<()> {
     }
     let alone = raw::state::close_to_others(call, OTHERS_LEAVE_WITHIN)?;
     // A rank that never comes here is told of by the watch.
-    farewell::say(world, call.location)?;
+    leaks::report(world, call.location)?;
     // Of a reduction that has not completed.
     if let Some(panic) = raw::op::unheard_panic() {
         end_job_by_panic(&*panic);

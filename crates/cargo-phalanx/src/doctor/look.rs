@@ -12,7 +12,7 @@ use phalanx_launch::{Batch, Family, Job, Output};
 use super::machine::{
     Host, Installation, Launcher, Linked, Machine, Program, Run, Slurm, Space, Trial,
 };
-use crate::place::Place;
+use crate::folders::Folders;
 use crate::project::Build;
 use crate::tools::{Folder, missing_tools, name_of, on_path, wheel_folders};
 use crate::values;
@@ -23,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRIAL: &str = include_str!("trial.c");
 
 pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> {
-    let place = Build::default().place()?;
+    let here = Build::default().folders()?;
     let settings = phalanx_launch::settings::Machine::current();
     let folder = Folder::new()?;
     fs::write(folder.path().join("trial.c"), TRIAL)?;
-    let found = compilers(&place)?;
+    let found = compilers(&here)?;
     let installations = found
         .into_iter()
         .enumerate()
@@ -45,7 +45,7 @@ pub fn at(ranks: usize, program: Option<&Path>, tries: bool) -> Result<Machine> 
             .map(PathBuf::from)
             .filter(|it| !it.is_file() && on_path(&it.to_string_lossy()).is_none()),
         launcher_on_path: on_path("mpiexec").and_then(|path| launcher_at(&path)),
-        missing_tools: missing_tools(values::Mpi::Any, &place)?,
+        missing_tools: missing_tools(values::Mpi::Any, &here)?,
         program: program.map(look_at),
         root: settings.root,
         cores: settings.cores,
@@ -72,7 +72,7 @@ struct Compiler {
 }
 
 /// Compiler wrappers, the one that a build takes first, each MPI once.
-fn compilers(place: &Place) -> Result<Vec<Compiler>> {
+fn compilers(here: &Folders) -> Result<Vec<Compiler>> {
     let mut candidates: Vec<PathBuf> = Vec::new();
     if let Some(path) = env::var_os("MPICC").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -96,7 +96,7 @@ fn compilers(place: &Place) -> Result<Vec<Compiler>> {
     ];
     folders.extend(usual.map(PathBuf::from));
     folders.extend(subfolders("/opt"));
-    folders.extend(wheel_folders(place));
+    folders.extend(wheel_folders(here));
     for folder in folders {
         candidates
             .extend(names.map(|name| folder.join(name)).into_iter().filter(|file| file.is_file()));
@@ -110,7 +110,7 @@ fn compilers(place: &Place) -> Result<Vec<Compiler>> {
             continue;
         }
         known.push(shown);
-        let name = name_of(&path, place)?;
+        let name = name_of(&path, here)?;
         let family = family_of(&name);
         let is_default = found.is_empty();
         found.push(Compiler { path, name, family, is_default });

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anstream::AutoStream;
+use anstream::stream::RawStream;
 use anyhow::{Context as _, Result, bail};
 use clap::ColorChoice;
 use phalanx_launch::{
@@ -22,7 +24,7 @@ use phalanx_launch::{
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
-use crate::place::short;
+use crate::folders::short;
 use crate::project::Selection;
 use crate::tools::Tools;
 use crate::values::{self, Mpi};
@@ -63,7 +65,7 @@ pub struct Arguments {
     /// Begin each line of output with its rank, in a colour for each rank
     #[arg(long)]
     tag_output: bool,
-    /// When --tag-output uses colours
+    /// When to use colours: in the ranks' reports, and for the ranks of --tag-output
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
     /// Time limit of the job: 90s, 0.5s, 5m, 1h30m. The ranks are then told to end, and say where they are
@@ -95,6 +97,17 @@ pub struct Arguments {
     arguments: Vec<OsString>,
 }
 
+/// Whether the ranks, which write to a pipe, are to colour their reports. `None` leaves it to their environment.
+fn colours_of_reports(choice: ColorChoice, stderr: &impl RawStream) -> Option<&'static str> {
+    match choice {
+        ColorChoice::Always => Some("always"),
+        ColorChoice::Never => Some("never"),
+        ColorChoice::Auto => {
+            (AutoStream::choice(stderr) != anstream::ColorChoice::Never).then_some("always")
+        }
+    }
+}
+
 pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     let say = |line: &str| {
         if !arguments.quiet {
@@ -115,6 +128,9 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
         .label_output(arguments.tag_output)
         .launcher_args(arguments.launcher_arg.iter())
         .args(arguments.arguments.iter());
+    if let Some(colours) = colours_of_reports(arguments.color, &io::stderr()) {
+        job = job.env("PHALANX_COLOR", colours);
+    }
     let hydra = family == Family::Mpich && !launcher.is_of_batch_system();
     if hydra {
         job = job.launcher_args(["-print-all-exitcodes"]);
@@ -171,12 +187,12 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
 }
 
 fn build(arguments: &Arguments, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let place = arguments.selection.build.place()?;
+    let here = arguments.selection.build.folders()?;
     // Before the search for tools, so that a wrong name is reported at once.
     let metadata = arguments.selection.build.metadata()?;
-    let tools = Tools::find(arguments.mpi, &place);
+    let tools = Tools::find(arguments.mpi, &here);
     if let Ok(tools) = &tools {
-        tools.news(&place).iter().for_each(|line| say(line));
+        tools.news(&here).iter().for_each(|line| say(line));
     }
     match (arguments.selection.build(&metadata, tools.as_ref().ok()), tools) {
         (Ok(program), _) => Ok(program),

@@ -10,7 +10,7 @@ use std::process::{ChildStdout, Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::place::Place;
+use crate::folders::Folders;
 use crate::project::{Build, cargo};
 use crate::tools::Tools;
 use crate::values::{self, Mpi};
@@ -75,11 +75,11 @@ impl Watch {
 }
 
 pub fn execute(arguments: Arguments) -> Result<ExitCode> {
-    let place = Place::of(&arguments.build.metadata()?);
+    let here = Folders::of(&arguments.build.metadata()?);
     let mut closing = Vec::new();
     let mut all_passed = true;
     for family in &arguments.mpi {
-        match with(&arguments, *family, &place) {
+        match with(&arguments, *family, &here) {
             Ok((summary, name)) => {
                 let passed = summary.passed() && !(summary.has_run() && summary.is_empty());
                 all_passed &= passed;
@@ -103,8 +103,8 @@ pub fn execute(arguments: Arguments) -> Result<ExitCode> {
     Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
 
-fn with(arguments: &Arguments, family: Mpi, place: &Place) -> Result<(Summary, String)> {
-    let tools = match Tools::find(family, place) {
+fn with(arguments: &Arguments, family: Mpi, here: &Folders) -> Result<(Summary, String)> {
+    let tools = match Tools::find(family, here) {
         Ok(tools) => tools,
         Err(missing) => bail!(
             "{missing:#}\n`cargo phalanx setup --mpi {}` installs what is missing",
@@ -112,7 +112,7 @@ fn with(arguments: &Arguments, family: Mpi, place: &Place) -> Result<(Summary, S
         ),
     };
     print::note(format!("phalanx: {}", tools.mpi));
-    for line in tools.news(place) {
+    for line in tools.news(here) {
         print::note(format!("phalanx: {line}"));
     }
     let mut summary = Summary::default();

@@ -13,8 +13,8 @@
 
 mod paper;
 mod seal;
+mod sent_notes;
 mod slot;
-mod told;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -36,9 +36,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::host::{ProcessState, process_space};
 use paper::Paper;
 use seal::Seal;
+pub(crate) use sent_notes::{Entry, MessageNumber, NO_TEXT, Text};
 use slot::Slot;
 pub(crate) use slot::{Member, Owner, Phase};
-pub(crate) use told::{Entry, MessageNumber, NO_TEXT, Text};
 
 /// Bytes of a statement.
 pub(crate) const LONGEST_STATEMENT: usize = Paper::CAPACITY;
@@ -336,17 +336,17 @@ mod tests {
             let mine = board.mine();
             assert_eq!((board.ending(), board.verdict().as_str()), (None, ""));
             assert_eq!((mine.phase(), mine.world_rank()), (Phase::Free, 5));
-            assert!(!mine.waits() && !mine.is_told(value) && mine.statement().is_none());
+            assert!(!mine.waits() && !mine.is_stuck(value) && mine.statement().is_none());
             // What is written later counts again.
             assert!(board.claim(&board.header.claim, CLAIM, 0), "the failure can be reported");
             assert!(!board.claim(&board.header.claim, CLAIM, 1));
             assert!(board.warner().is_some() && board.warner().is_some());
             board.set_verdict("proved");
             board.end(86);
-            mine.tell(7);
+            mine.set_stuck(7);
             mine.state(9, b"here");
             assert_eq!((board.ending(), board.verdict().as_str()), (Some(86), "proved"));
-            assert!(mine.is_told(7) && !mine.is_told(9));
+            assert!(mine.is_stuck(7) && !mine.is_stuck(9));
             assert_eq!((mine.stated(), mine.statement().as_deref()), (Some(9), Some(&b"here"[..])));
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{
 
 use super::paper::Paper;
 use super::seal::Seal;
-use super::told::Notes;
+use super::sent_notes::Notes;
 use crate::host::{Process, ProcessState};
 
 /// What a rank is in.
@@ -30,8 +30,8 @@ pub(super) struct Slot {
     /// The sequence number for which the statement was written, plus one, or 0 for none.
     stated: AtomicU64,
     /// The sequence number of a call of which it is proved that it never returns, and its hash.
-    told: AtomicU64,
-    told_hash: AtomicU64,
+    stuck_call: AtomicU64,
+    stuck_hash: AtomicU64,
     /// The sequence number of a call about which a warning was printed, plus one.
     warned: AtomicU64,
     statement: Paper,
@@ -73,7 +73,7 @@ pub(crate) struct Member {
 /// What of a slot is sealed.
 const PHASE: u64 = 1;
 const STATEMENT: u64 = 2;
-const TOLD: u64 = 3;
+const STUCK: u64 = 3;
 const NOTES: u64 = 4;
 
 impl Member {
@@ -171,21 +171,21 @@ impl Member {
     }
 
     /// Says that the call with this sequence number never returns.
-    pub fn tell(&self, sequence: u64) {
-        let hash = self.seal.hash(self.place(TOLD), &sequence.to_le_bytes());
-        self.slot.told.store(sequence, Relaxed);
-        self.slot.told_hash.store(hash, Release);
+    pub fn set_stuck(&self, sequence: u64) {
+        let hash = self.seal.hash(self.place(STUCK), &sequence.to_le_bytes());
+        self.slot.stuck_call.store(sequence, Relaxed);
+        self.slot.stuck_hash.store(hash, Release);
     }
 
     /// Whether somebody has said so.
-    pub fn is_told(&self, sequence: u64) -> bool {
-        let hash = self.seal.hash(self.place(TOLD), &sequence.to_le_bytes());
-        self.slot.told_hash.load(Acquire) == hash && self.slot.told.load(Relaxed) == sequence
+    pub fn is_stuck(&self, sequence: u64) -> bool {
+        let hash = self.seal.hash(self.place(STUCK), &sequence.to_le_bytes());
+        self.slot.stuck_hash.load(Acquire) == hash && self.slot.stuck_call.load(Relaxed) == sequence
     }
 
     /// Takes it back, when the rank has heard of it.
-    pub fn clear_told(&self) {
-        self.slot.told_hash.store(0, Release);
+    pub fn clear_stuck(&self) {
+        self.slot.stuck_hash.store(0, Release);
     }
 
     /// Notes that a warning about the rank as it is was printed.

@@ -24,7 +24,7 @@ use crate::record::Call;
 const LITTLE_ENDIAN: [u8; 8] = *b"PHXCKPT\n";
 const BIG_ENDIAN: [u8; 8] = *b"PHXCKPB\n";
 const MAGIC: [u8; 8] = if cfg!(target_endian = "little") { LITTLE_ENDIAN } else { BIG_ENDIAN };
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 pub(super) const HEAD: usize = 64;
 /// Parts begin at multiples of this, so that no two ranks write to the same page: a client of a network
 /// file system writes whole ones. No machine has larger ones.

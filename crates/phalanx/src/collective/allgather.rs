@@ -34,8 +34,8 @@ impl Comm {
     pub fn allgather<B: Buffer + ?Sized>(&self, data: &B) -> Result<Vec<B::Element>> {
         let call = self.call(&ALLGATHER, Location::caller());
         let mut all = zeros(data.elements().len().saturating_mul(self.size()));
-        let send = Input::View(view_of(data.elements())?);
-        collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut all)?)?;
+        let send = Input::View(view_of(&call, data.elements())?);
+        collective::allgather(&call, Form::Blocking, send, view_of_mut(&call, &mut all)?)?;
         Ok(all)
     }
 
@@ -62,15 +62,15 @@ impl Comm {
         buffer: &mut [B::Element],
     ) -> Result<()> {
         let call = self.call(&ALLGATHER, Location::caller());
-        let send = Input::View(view_of(data.elements())?);
+        let send = Input::View(view_of(&call, data.elements())?);
         let needed = data.elements().len().saturating_mul(self.size());
         if buffer.len() == needed {
-            return collective::allgather(&call, Form::Blocking, send, view_of_mut(buffer)?);
+            return collective::allgather(&call, Form::Blocking, send, view_of_mut(&call, buffer)?);
         }
         // The others must not wait for a rank that has made a mistake: it takes part all the same.
         let error = misfit(&call, "receive", needed, Some(buffer.len()));
         let mut aside: Vec<B::Element> = zeros(needed);
-        collective::allgather(&call, Form::Blocking, send, view_of_mut(&mut aside)?)?;
+        collective::allgather(&call, Form::Blocking, send, view_of_mut(&call, &mut aside)?)?;
         Err(error)
     }
 
@@ -93,7 +93,7 @@ impl Comm {
     #[track_caller]
     pub fn allgather_in_place<T: Element>(&self, buffer: &mut [T]) -> Result<()> {
         let call = self.call(&ALLGATHER, Location::caller());
-        let buffer = view_of_mut(buffer)?;
+        let buffer = view_of_mut(&call, buffer)?;
         let checked = collective::block(&call, "receive", buffer.items);
         checked.map_err(|error| collective::refused(&call, error))?;
         collective::allgather(&call, Form::Blocking, Input::InPlace, buffer)
@@ -129,11 +129,11 @@ impl Comm {
         let _permit = state::permit(call)?;
         let mut counts = vec![0; self.size()];
         let length = [mine.len()];
-        let send = Input::View(view_of(&length)?);
-        collective::allgather(call, Form::Blocking, send, view_of_mut(&mut counts)?)?;
+        let send = Input::View(view_of(call, &length)?);
+        collective::allgather(call, Form::Blocking, send, view_of_mut(call, &mut counts)?)?;
         let mut all = zeros(total(call, &counts)?);
         let shares = Shares::new(call, &counts, T::ITEMS)?;
-        let (send, recv) = (view_of(mine)?, (view_of_mut(&mut all)?, &shares));
+        let (send, recv) = (view_of(call, mine)?, (view_of_mut(call, &mut all)?, &shares));
         self.allgather_shares(call, &mut Run::Now, send, recv, &mut Aside::default())?;
         per_rank(call, all, counts)
     }
@@ -172,12 +172,12 @@ impl Comm {
         }
         let (run, aside) = (&mut Run::Now, &mut Aside::default());
         if checked.is_ok() {
-            let recv = (view_of_mut(buffer)?, &shares);
+            let recv = (view_of_mut(&call, buffer)?, &shares);
             return self.allgather_shares(&call, run, send, recv, aside);
         }
         // The others must not wait for a rank that has made a mistake: it takes part all the same.
         let mut all: Vec<B::Element> = zeros(needed);
-        let recv = (view_of_mut(&mut all)?, &shares);
+        let recv = (view_of_mut(&call, &mut all)?, &shares);
         self.allgather_shares(&call, run, send, recv, aside)?;
         checked
     }
@@ -195,7 +195,7 @@ impl Comm {
         let error = || collective::not_as_announced(call, announced, mine.len());
         let checked = if mine.len() == announced { Ok(()) } else { Err(error()) };
         let send = mine.get(..announced).ok_or_else(error)?;
-        Ok((view_of(send)?, Shares::new(call, counts, T::ITEMS)?, checked))
+        Ok((view_of(call, send)?, Shares::new(call, counts, T::ITEMS)?, checked))
     }
 
     /// Starts an [`allgather`](Comm::allgather). Collective.
@@ -223,8 +223,8 @@ impl Comm {
             collective::allgather(
                 &call,
                 form,
-                Input::View(view_of(data.elements())?),
-                view_of_mut(all)?,
+                Input::View(view_of(&call, data.elements())?),
+                view_of_mut(&call, all)?,
             )
         };
         start_collective(self, &call, (data, all), begin, |(_, all), _, _| Ok(all))
@@ -269,8 +269,8 @@ impl Comm {
         let own = counts[self.rank()];
         let storage = Storage { data, all, shares, aside: Aside::default() };
         let begin = |s: &mut Storage<B>, run: &mut Run<'_>| {
-            let send = view_of(&s.data.elements()[..own])?;
-            let recv = (view_of_mut(&mut s.all)?, &s.shares);
+            let send = view_of(&call, &s.data.elements()[..own])?;
+            let recv = (view_of_mut(&call, &mut s.all)?, &s.shares);
             self.allgather_shares(&call, run, send, recv, &mut s.aside)
         };
         let finish = |s: Storage<B>, call: &Call<'_>| per_rank(call, s.all, counts);

@@ -70,14 +70,14 @@ impl Comm {
     fn alltoall_at<T: Element>(&self, call: &Call<'_>, data: &[T], buffer: &mut [T]) -> Result<()> {
         let share = equal_share(call, data.len(), self.size());
         share.map_err(|error| collective::refused(call, error))?;
-        let send = Input::View(view_of(data)?);
+        let send = Input::View(view_of(call, data)?);
         if data.len() == buffer.len() {
-            return collective::alltoall(call, Form::Blocking, send, view_of_mut(buffer)?);
+            return collective::alltoall(call, Form::Blocking, send, view_of_mut(call, buffer)?);
         }
         // The others must not wait for a rank that has made a mistake: it takes part all the same.
         let error = misfit(call, "receive", data.len(), Some(buffer.len()));
         let mut aside: Vec<T> = zeros(data.len());
-        collective::alltoall(call, Form::Blocking, send, view_of_mut(&mut aside)?)?;
+        collective::alltoall(call, Form::Blocking, send, view_of_mut(call, &mut aside)?)?;
         Err(error)
     }
 
@@ -101,7 +101,7 @@ impl Comm {
         let call = self.call(&ALLTOALL, Location::caller());
         let share = equal_share(&call, buffer.len(), self.size());
         share.map_err(|error| collective::refused(&call, error))?;
-        collective::alltoall(&call, Form::Blocking, Input::InPlace, view_of_mut(buffer)?)
+        collective::alltoall(&call, Form::Blocking, Input::InPlace, view_of_mut(&call, buffer)?)
     }
 
     /// Gives every rank its block of this rank's, of any length; the result holds a block from every
@@ -151,7 +151,8 @@ impl Comm {
         let incoming: Vec<usize> = incoming.into_iter().map(|length| length as usize).collect();
         let mut received = zeros(total(call, &incoming)?);
         let shares = Shares::new(call, &incoming, B::Element::ITEMS)?;
-        let (send, recv) = ((view_of(&data)?, &outgoing), (view_of_mut(&mut received)?, &shares));
+        let (send, recv) =
+            ((view_of(call, &data)?, &outgoing), (view_of_mut(call, &mut received)?, &shares));
         self.alltoall_shares(call, &mut Run::Now, send, recv, &mut Aside::default())?;
         per_rank(call, received, incoming)
     }
@@ -191,15 +192,15 @@ impl Comm {
             checked = checked.and(Err(misfit(&call, "receive", needed, Some(buffer.len()))));
         }
         let shares = Shares::new(&call, &incoming, T::ITEMS)?;
-        let (run, send) = (&mut Run::Now, (view_of(data)?, &outgoing));
+        let (run, send) = (&mut Run::Now, (view_of(&call, data)?, &outgoing));
         let aside = &mut Aside::default();
         if checked.is_ok() {
-            let recv = (view_of_mut(buffer)?, &shares);
+            let recv = (view_of_mut(&call, buffer)?, &shares);
             return self.alltoall_shares(&call, run, send, recv, aside);
         }
         // The others must not wait for a rank that has made a mistake: it takes part all the same.
         let mut all: Vec<T> = zeros(needed);
-        let recv = (view_of_mut(&mut all)?, &shares);
+        let recv = (view_of_mut(&call, &mut all)?, &shares);
         self.alltoall_shares(&call, run, send, recv, aside)?;
         checked
     }
@@ -258,8 +259,8 @@ impl Comm {
             collective::alltoall(
                 &call,
                 form,
-                Input::View(view_of(data.elements())?),
-                view_of_mut(received)?,
+                Input::View(view_of(&call, data.elements())?),
+                view_of_mut(&call, received)?,
             )
         };
         start_collective(self, &call, (data, received), begin, |(_, received), _, _| Ok(received))
@@ -309,12 +310,12 @@ impl Comm {
             aside: Aside::default(),
         };
         let begin = |s: &mut Storage<T>, run: &mut Run<'_>| {
-            let send = (view_of(s.blocks.flat())?, &s.outgoing);
-            let recv = (view_of_mut(&mut s.received)?, &s.incoming);
+            let send = (view_of(&call, s.blocks.flat())?, &s.outgoing);
+            let recv = (view_of_mut(&call, &mut s.received)?, &s.incoming);
             self.alltoall_shares(&call, run, send, recv, &mut s.aside)
         };
         let finish = |mut s: Storage<T>, call: &Call<'_>| {
-            s.incoming.unpack(s.aside.received(), &mut view_of_mut(&mut s.received)?);
+            s.incoming.unpack(s.aside.received(), &mut view_of_mut(call, &mut s.received)?);
             per_rank(call, s.received, incoming)
         };
         let request = start_several(self, &call, storage, begin, finish)?;

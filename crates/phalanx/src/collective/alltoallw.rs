@@ -5,7 +5,7 @@ use std::panic::Location;
 use crate::comm::Comm;
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::Result;
-use crate::raw::collective::{self, Blocks, Form};
+use crate::raw::collective::{self, BlockTable, Form};
 use crate::raw::{View, ViewMut, state};
 use crate::record::{ALLTOALLW, Call, IALLTOALLW};
 use crate::request::{Request, start_collective};
@@ -71,8 +71,14 @@ impl Comm {
         let _permit = state::permit(&call)?;
         let checked = one_each(&call, self.size(), sends.len(), receives.len());
         checked.map_err(|error| collective::refused(&call, error))?;
-        let outgoing = outgoing(&call, sends.iter().map(|block| block.any_view()))?;
-        let incoming = incoming(&call, receives.iter_mut().map(|block| block.any_view_mut()))?;
+        let outgoing = outgoing(
+            &call,
+            sends.iter().map(|block| block.any_view().map_err(|error| error.at(&call))),
+        )?;
+        let incoming = incoming(
+            &call,
+            receives.iter_mut().map(|block| block.any_view_mut().map_err(|error| error.at(&call))),
+        )?;
         collective::alltoallw(&call, Form::Blocking, &outgoing, &incoming)
     }
 
@@ -102,7 +108,7 @@ impl Comm {
         struct Storage<P, Q> {
             sends: Vec<P>,
             receives: Vec<Q>,
-            blocks: Option<(Blocks, Blocks)>,
+            blocks: Option<(BlockTable, BlockTable)>,
         }
         let call = self.call(&IALLTOALLW, Location::caller());
         let _permit = state::permit(&call)?;
@@ -131,16 +137,19 @@ fn one_each(call: &Call<'_>, ranks: usize, sends: usize, receives: usize) -> Res
     Ok(())
 }
 
-fn outgoing<'a>(call: &Call<'_>, views: impl Iterator<Item = Result<View<'a>>>) -> Result<Blocks> {
+fn outgoing<'a>(
+    call: &Call<'_>,
+    views: impl Iterator<Item = Result<View<'a>>>,
+) -> Result<BlockTable> {
     let views = views.collect::<Result<Vec<_>>>()?;
-    Blocks::new(call, views.iter().map(|view| (view.pointer, view.items, view.datatype)))
+    BlockTable::new(call, views.iter().map(|view| (view.pointer, view.items, view.datatype)))
 }
 
 fn incoming<'a>(
     call: &Call<'_>,
     views: impl Iterator<Item = Result<ViewMut<'a>>>,
-) -> Result<Blocks> {
+) -> Result<BlockTable> {
     let views = views.collect::<Result<Vec<_>>>()?;
     let parts = views.iter().map(|view| (view.pointer.cast_const(), view.items, view.datatype));
-    Blocks::new(call, parts)
+    BlockTable::new(call, parts)
 }

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::layout::told;
+use super::layout::length_from_root;
 use crate::comm::Comm;
 use crate::datatype::{BufferMut, Element, view_of_mut, zeros};
 use crate::error::Result;
@@ -34,7 +34,7 @@ impl Comm {
     pub fn bcast<B: BufferMut + ?Sized>(&self, buffer: &mut B, root: usize) -> Result<()> {
         let call = self.call(&BCAST, Location::caller()).root(root);
         self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
-        collective::bcast(&call, Form::Blocking, view_of_mut(buffer.elements_mut())?, root)
+        collective::bcast(&call, Form::Blocking, view_of_mut(&call, buffer.elements_mut())?, root)
     }
 
     /// Copies the root's vector to every rank; its length need not be known elsewhere. Collective.
@@ -59,11 +59,11 @@ impl Comm {
         let _permit = state::permit(&call)?;
         self.check_root(&call, root).map_err(|error| collective::refused(&call, error))?;
         let mut length = [data.len() as u64];
-        collective::bcast(&call, Form::Blocking, view_of_mut(&mut length)?, root)?;
+        collective::bcast(&call, Form::Blocking, view_of_mut(&call, &mut length)?, root)?;
         if self.rank() != root {
-            data = zeros(told(&call, length[0])?);
+            data = zeros(length_from_root(&call, length[0])?);
         }
-        collective::bcast(&call, Form::Blocking, view_of_mut(&mut data)?, root)?;
+        collective::bcast(&call, Form::Blocking, view_of_mut(&call, &mut data)?, root)?;
         Ok(data)
     }
 
@@ -90,7 +90,7 @@ impl Comm {
         let call = self.call(&IBCAST, Location::caller()).root(root);
         self.check_root(&call, root).map_err(|error| collective::refused_later(&call, error))?;
         let begin = |buffer: &mut B, form: Form<'_>| {
-            collective::bcast(&call, form, view_of_mut(buffer.elements_mut())?, root)
+            collective::bcast(&call, form, view_of_mut(&call, buffer.elements_mut())?, root)
         };
         start_collective(self, &call, buffer, begin, |buffer, _, _| Ok(buffer))
     }

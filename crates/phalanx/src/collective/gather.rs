@@ -100,9 +100,9 @@ impl Comm {
         let send = if self.rank() == root {
             Input::InPlace
         } else {
-            Input::View(view_of(data.elements())?)
+            Input::View(view_of(&call, data.elements())?)
         };
-        let recv = buffer.map(view_of_mut).transpose()?;
+        let recv = buffer.map(|it| view_of_mut(&call, it)).transpose()?;
         let recv = recv.filter(|_| self.rank() == root);
         // How much the others give is not known here without a buffer that they can share.
         let checked = match &recv {
@@ -122,13 +122,17 @@ impl Comm {
         root: usize,
     ) -> Result<()> {
         self.check_root(call, root).map_err(|error| collective::refused(call, error))?;
-        let send = Input::View(view_of(data)?);
+        let send = Input::View(view_of(call, data)?);
         let needed = data.len().saturating_mul(self.size());
         match buffer {
             _ if self.rank() != root => collective::gather(call, Form::Blocking, send, None, root),
-            Some(buffer) if buffer.len() == needed => {
-                collective::gather(call, Form::Blocking, send, Some(view_of_mut(buffer)?), root)
-            }
+            Some(buffer) if buffer.len() == needed => collective::gather(
+                call,
+                Form::Blocking,
+                send,
+                Some(view_of_mut(call, buffer)?),
+                root,
+            ),
             // The others must not wait for a root that has made a mistake: it takes part all the same.
             buffer => {
                 let error = misfit(call, "receive", needed, buffer.map(|it| it.len()));
@@ -137,7 +141,7 @@ impl Comm {
                     call,
                     Form::Blocking,
                     send,
-                    Some(view_of_mut(&mut aside)?),
+                    Some(view_of_mut(call, &mut aside)?),
                     root,
                 )?;
                 Err(error)
@@ -226,7 +230,7 @@ impl Comm {
     ) -> Result<()> {
         let _permit = state::permit(call)?;
         self.check_root(call, root).map_err(|error| collective::refused(call, error))?;
-        let send = view_of(data)?;
+        let send = view_of(call, data)?;
         let (run, aside) = (&mut Run::Now, &mut Aside::default());
         if self.rank() != root {
             return self.gather_shares(call, run, send, None, aside, root);
@@ -250,12 +254,12 @@ impl Comm {
         let shares = Shares::new(call, &counts, T::ITEMS);
         let shares = shares.map_err(|error| collective::refused(call, error))?;
         if checked.is_ok() {
-            let recv = Some((view_of_mut(buffer)?, &shares));
+            let recv = Some((view_of_mut(call, buffer)?, &shares));
             return self.gather_shares(call, run, send, recv, aside, root);
         }
         // The others must not wait for a root that has made a mistake: it takes part all the same.
         let mut all: Vec<T> = zeros(counts.iter().sum());
-        let recv = Some((view_of_mut(&mut all)?, &shares));
+        let recv = Some((view_of_mut(call, &mut all)?, &shares));
         self.gather_shares(call, run, send, recv, aside, root)?;
         checked
     }
@@ -284,8 +288,14 @@ impl Comm {
         self.check_root(&call, root).map_err(|error| collective::refused_later(&call, error))?;
         let room = self.room_at_root::<B::Element>(data.elements().len(), root);
         let begin = |(data, room): &mut (B, Option<Vec<B::Element>>), form: Form<'_>| {
-            let recv = room.as_deref_mut().map(view_of_mut).transpose()?;
-            collective::gather(&call, form, Input::View(view_of(data.elements())?), recv, root)
+            let recv = room.as_deref_mut().map(|it| view_of_mut(&call, it)).transpose()?;
+            collective::gather(
+                &call,
+                form,
+                Input::View(view_of(&call, data.elements())?),
+                recv,
+                root,
+            )
         };
         start_collective(self, &call, (data, room), begin, |(_, room), _, _| Ok(room))
     }
@@ -346,16 +356,16 @@ impl Comm {
         let storage = Storage { data, room, aside: Aside::default() };
         let begin = |s: &mut Storage<B>, run: &mut Run<'_>| {
             let recv = match &mut s.room {
-                Some((buffer, shares)) => Some((view_of_mut(buffer)?, &*shares)),
+                Some((buffer, shares)) => Some((view_of_mut(&call, buffer)?, &*shares)),
                 None => None,
             };
-            let send = view_of(s.data.elements())?;
+            let send = view_of(&call, s.data.elements())?;
             self.gather_shares(&call, run, send, recv, &mut s.aside, root)
         };
         let request = start_several(self, &call, storage, begin, |mut s, call| match s.room {
             None => Ok(None),
             Some((mut data, shares)) => {
-                shares.unpack(s.aside.received(), &mut view_of_mut(&mut data)?);
+                shares.unpack(s.aside.received(), &mut view_of_mut(call, &mut data)?);
                 per_rank(call, data, counts.unwrap_or_default()).map(Some)
             }
         })?;

@@ -14,7 +14,7 @@ pub(crate) fn total(call: &Call<'_>, counts: &[usize]) -> Result<usize> {
 }
 
 /// A length that the root has told, or the error of a rank that was told there is none.
-pub(super) fn told(call: &Call<'_>, length: u64) -> Result<usize> {
+pub(super) fn length_from_root(call: &Call<'_>, length: u64) -> Result<usize> {
     if length == NO_LENGTH {
         let detail =
             "the root could not divide what it has among the ranks; its own error says why";

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::layout::{equal_share, misfit, one_for_each, told, total};
+use super::layout::{equal_share, length_from_root, misfit, one_for_each, total};
 use super::shares::{Aside, Shares};
 use super::{Blocks, NO_LENGTH, PerRank};
 use crate::comm::Comm;
@@ -55,10 +55,10 @@ impl Comm {
             Some(elements) => equal_share(call, elements, self.size()),
             None => Err(nothing_to_scatter(call)),
         };
-        let mut told_length = [share.as_ref().map_or(NO_LENGTH, |&share| share as u64)];
-        collective::bcast(call, Form::Blocking, view_of_mut(&mut told_length)?, root)?;
+        let mut announced_length = [share.as_ref().map_or(NO_LENGTH, |&share| share as u64)];
+        collective::bcast(call, Form::Blocking, view_of_mut(call, &mut announced_length)?, root)?;
         share?;
-        told(call, told_length[0])
+        length_from_root(call, announced_length[0])
     }
 
     /// [`scatter`](Comm::scatter) into a buffer, which has the length of a part: one MPI call. `data`
@@ -106,8 +106,8 @@ impl Comm {
         buffer: &mut [T],
         root: usize,
     ) -> Result<()> {
-        let send = data.map(view_of).transpose()?;
-        collective::scatter(call, Form::Blocking, send, view_of_mut(buffer)?, root)
+        let send = data.map(|it| view_of(call, it)).transpose()?;
+        collective::scatter(call, Form::Blocking, send, view_of_mut(call, buffer)?, root)
     }
 
     /// Gives every rank its own block of the root's, of any length. `blocks` is `Some` on the root
@@ -154,13 +154,13 @@ impl Comm {
         let mut length = [0];
         self.scatter_at(&call, lengths.as_deref(), &mut length, root)?;
         let shares = checked?;
-        let mut mine: Vec<B::Element> = zeros(told(&call, length[0])?);
+        let mut mine: Vec<B::Element> = zeros(length_from_root(&call, length[0])?);
         let send = match (&given, &shares) {
-            (Some((flat, _)), Some(shares)) => Some((view_of(flat)?, shares)),
+            (Some((flat, _)), Some(shares)) => Some((view_of(&call, flat)?, shares)),
             _ => None,
         };
         let (run, aside) = (&mut Run::Now, &mut Aside::default());
-        self.scatter_shares(&call, run, send, view_of_mut(&mut mine)?, aside, root)?;
+        self.scatter_shares(&call, run, send, view_of_mut(&call, &mut mine)?, aside, root)?;
         Ok(mine)
     }
 
@@ -195,23 +195,23 @@ impl Comm {
         self.check_root(&call, root).map_err(refused)?;
         let (run, aside) = (&mut Run::Now, &mut Aside::default());
         if self.rank() != root {
-            return self.scatter_shares(&call, run, None, view_of_mut(buffer)?, aside, root);
+            return self.scatter_shares(&call, run, None, view_of_mut(&call, buffer)?, aside, root);
         }
         let Some((elements, counts)) = data else {
             return Err(refused(nothing_to_scatter(&call)));
         };
         let (shares, mut checked) = announced(&call, elements, counts).map_err(refused)?;
-        let (own, send) = (counts[root], view_of(elements)?);
+        let (own, send) = (counts[root], view_of(&call, elements)?);
         if own != buffer.len() {
             checked = checked.and(Err(misfit(&call, "receive", own, Some(buffer.len()))));
         }
         if checked.is_ok() {
-            let recv = view_of_mut(buffer)?;
+            let recv = view_of_mut(&call, buffer)?;
             return self.scatter_shares(&call, run, Some((send, &shares)), recv, aside, root);
         }
         // What is announced is there: the others get theirs in spite of the mistake.
         let mut mine: Vec<T> = zeros(own);
-        let recv = view_of_mut(&mut mine)?;
+        let recv = view_of_mut(&call, &mut mine)?;
         self.scatter_shares(&call, run, Some((send, &shares)), recv, aside, root)?;
         checked
     }
@@ -250,8 +250,8 @@ impl Comm {
         };
         checked.map_err(|error| collective::refused_later(&call, error))?;
         let begin = |(data, mine): &mut (Option<Vec<T>>, Vec<T>), form: Form<'_>| {
-            let send = data.as_deref().map(view_of).transpose()?;
-            collective::scatter(&call, form, send, view_of_mut(mine)?, root)
+            let send = data.as_deref().map(|it| view_of(call, it)).transpose()?;
+            collective::scatter(&call, form, send, view_of_mut(&call, mine)?, root)
         };
         let storage = (data, zeros(share));
         start_collective(self, &call, storage, begin, |(_, mine), _, _| Ok(mine))
@@ -309,10 +309,10 @@ impl Comm {
         let storage = Storage { given, mine: zeros(room), aside: Aside::default() };
         let begin = |s: &mut Storage<T>, run: &mut Run<'_>| {
             let send = match &s.given {
-                Some((blocks, shares)) => Some((view_of(blocks.flat())?, shares)),
+                Some((blocks, shares)) => Some((view_of(&call, blocks.flat())?, shares)),
                 None => None,
             };
-            let recv = view_of_mut(&mut s.mine)?;
+            let recv = view_of_mut(&call, &mut s.mine)?;
             self.scatter_shares(&call, run, send, recv, &mut s.aside, root)
         };
         let request = start_several(self, &call, storage, begin, |s, _| Ok(s.mine))?;

@@ -10,21 +10,21 @@ use std::os::raw::c_int;
 
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::collective::{self, Blocks, Input, Layout};
+use crate::raw::collective::{self, BlockTable, Input, Layout};
 use crate::raw::{self, Scratch, View, ViewMut};
 use crate::record::Call;
 use crate::request::{Apart, ApartMut, Run};
 
 /// Where a block lies, in items.
 #[derive(Clone, Copy)]
-struct Place {
+struct Extent {
     start: usize,
     items: usize,
 }
 
 /// One block for each rank.
 pub(crate) struct Shares {
-    places: Vec<Place>,
+    extents: Vec<Extent>,
     /// What the call has: the blocks that are not too long for it.
     counts: Vec<c_int>,
     starts: Vec<c_int>,
@@ -45,24 +45,24 @@ impl Shares {
             let detail = "the counts add up to more than memory holds";
             Error::new(ErrorKind::InvalidLength, call, detail)
         };
-        let mut places = Vec::with_capacity(counts.len());
+        let mut extents = Vec::with_capacity(counts.len());
         let mut total: usize = 0;
         for &count in counts {
             let items = count.checked_mul(items_per_element).ok_or_else(too_many)?;
-            places.push(Place { start: total, items });
+            extents.push(Extent { start: total, items });
             total = total.checked_add(items).ok_or_else(too_many)?;
         }
-        let ranks = places.len();
-        let in_call = |place: &&Place| place.items > 0 && !is_apart(place.items, ranks);
-        let far = places.iter().filter(in_call).any(|it| it.start > raw::large_limit());
+        let ranks = extents.len();
+        let in_call = |extent: &&Extent| extent.items > 0 && !is_apart(extent.items, ranks);
+        let far = extents.iter().filter(in_call).any(|it| it.start > raw::large_limit());
         let mut shares =
-            Shares { places, counts: Vec::new(), starts: Vec::new(), packed: None, total };
+            Shares { extents, counts: Vec::new(), starts: Vec::new(), packed: None, total };
         let mut end = 0;
-        for place in &shares.places {
-            let items = if is_apart(place.items, ranks) { 0 } else { place.items };
+        for extent in &shares.extents {
+            let items = if is_apart(extent.items, ranks) { 0 } else { extent.items };
             // All of them together are within the limit.
             shares.counts.push(items as c_int);
-            let start = if far { end } else { place.start };
+            let start = if far { end } else { extent.start };
             shares.starts.push(if items == 0 { 0 } else { start as c_int });
             end += items;
         }
@@ -71,7 +71,7 @@ impl Shares {
     }
 
     pub fn items(&self, rank: usize) -> usize {
-        self.places.get(rank).map_or(0, |it| it.items)
+        self.extents.get(rank).map_or(0, |it| it.items)
     }
 
     fn layout(&self) -> Layout<'_> {
@@ -79,35 +79,35 @@ impl Shares {
     }
 
     /// The ranks whose blocks go as messages of their own.
-    fn apart(&self) -> impl Iterator<Item = (usize, Place)> {
-        let ranks = self.places.len();
-        let places = self.places.iter().copied().enumerate();
-        places.filter(move |(_, place)| is_apart(place.items, ranks))
+    fn apart(&self) -> impl Iterator<Item = (usize, Extent)> {
+        let ranks = self.extents.len();
+        let extents = self.extents.iter().copied().enumerate();
+        extents.filter(move |(_, extent)| is_apart(extent.items, ranks))
     }
 
-    fn apart_of(&self, rank: usize) -> Option<Place> {
-        self.places.get(rank).copied().filter(|it| is_apart(it.items, self.places.len()))
+    fn apart_of(&self, rank: usize) -> Option<Extent> {
+        self.extents.get(rank).copied().filter(|it| is_apart(it.items, self.extents.len()))
     }
 
     /// Copies the blocks of the call out of the packed copy.
     pub fn unpack(&self, scratch: &mut Scratch, into: &mut ViewMut<'_>) {
         let Some(packed) = self.packed else { return };
         let scratch = scratch.as_view(&into.reborrow(), packed);
-        for (place, (&count, &start)) in
-            self.places.iter().zip(self.counts.iter().zip(&self.starts))
+        for (extent, (&count, &start)) in
+            self.extents.iter().zip(self.counts.iter().zip(&self.starts))
         {
             let block = scratch.reborrow().piece(start as usize, count as usize);
-            into.piece(place.start, block.items).copy_from(&block);
+            into.piece(extent.start, block.items).copy_from(&block);
         }
     }
 
     /// Copies the blocks of the call into the packed copy.
     fn pack(&self, scratch: &mut Scratch, from: View<'_>, packed: usize) {
         let mut scratch = scratch.like(&from, packed);
-        for (place, (&count, &start)) in
-            self.places.iter().zip(self.counts.iter().zip(&self.starts))
+        for (extent, (&count, &start)) in
+            self.extents.iter().zip(self.counts.iter().zip(&self.starts))
         {
-            let block = from.piece(place.start, count as usize);
+            let block = from.piece(extent.start, count as usize);
             scratch.piece(start as usize, block.items).copy_from(&block);
         }
     }
@@ -118,7 +118,7 @@ impl Shares {
 pub(crate) struct Aside {
     sent: Scratch,
     received: Scratch,
-    blocks: Option<(Blocks, Blocks)>,
+    blocks: Option<(BlockTable, BlockTable)>,
     layout: Vec<Vec<c_int>>,
 }
 
@@ -158,14 +158,14 @@ impl Comm {
             let send = apart.then_some(Apart { rank: root, view: send });
             return run.exchange(&private, tag, send, None);
         };
-        let place = match shares.packed {
+        let extent = match shares.packed {
             Some(packed) => aside.received.like(&into.reborrow(), packed),
             None => into.piece(0, usize::MAX),
         };
-        let recv = Some((place, shares.layout()));
+        let recv = Some((extent, shares.layout()));
         collective::gatherv(call, run.form(), within(send, apart), recv, root)?;
-        for (from, place) in shares.apart() {
-            let mut block = into.piece(place.start, place.items);
+        for (from, extent) in shares.apart() {
+            let mut block = into.piece(extent.start, extent.items);
             if from == rank {
                 block.copy_from(&send);
             } else {
@@ -207,8 +207,8 @@ impl Comm {
         let view = if shares.packed.is_some() { view.reborrow() } else { from };
         let send = Some((view, shares.layout()));
         collective::scatterv(call, run.form(), send, recv.piece(0, room), root)?;
-        for (to, place) in shares.apart() {
-            let block = from.piece(place.start, place.items);
+        for (to, extent) in shares.apart() {
+            let block = from.piece(extent.start, extent.items);
             if to == rank {
                 recv.copy_from(&block);
             } else {
@@ -275,8 +275,8 @@ impl Comm {
         aside: &mut Aside,
     ) -> Result<()> {
         if shares.total <= raw::large_limit() {
-            let column = |of: fn(&Place) -> usize| -> Vec<c_int> {
-                shares.places.iter().map(|it| of(it) as c_int).collect()
+            let column = |of: fn(&Extent) -> usize| -> Vec<c_int> {
+                shares.extents.iter().map(|it| of(it) as c_int).collect()
             };
             aside.layout = vec![column(|it| it.items), column(|it| it.start)];
             let layout = Layout { counts: &aside.layout[0], starts: &aside.layout[1] };
@@ -287,14 +287,15 @@ impl Comm {
         }
         let outgoing = std::iter::repeat_n((send.pointer, send.items, send.datatype), self.size());
         let incoming: Vec<_> = shares
-            .places
+            .extents
             .iter()
             .map(|it| {
                 let block = into.piece(it.start, it.items);
                 (block.pointer.cast_const(), block.items, block.datatype)
             })
             .collect();
-        let blocks = (Blocks::new(call, outgoing)?, Blocks::new(call, incoming.into_iter())?);
+        let blocks =
+            (BlockTable::new(call, outgoing)?, BlockTable::new(call, incoming.into_iter())?);
         let (outgoing, incoming) = aside.blocks.insert(blocks);
         collective::alltoallw(call, run.form(), outgoing, incoming)
     }

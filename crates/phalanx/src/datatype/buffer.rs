@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use super::{Element, SingleElement, Strided, StridedMut};
 use crate::error::Result;
 use crate::raw::{View, ViewMut, datatype};
-use crate::record::name_of;
+use crate::record::{Call, name_of};
 
 /// What a typed send takes: an element, a slice, a `Vec`, a boxed slice, a [`Strided`] view; with the feature
 /// `ndarray` also an array whose elements lie in memory one after another.
@@ -61,16 +61,19 @@ const fn item_size<T: Element>() -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn view_of<T: Element>(elements: &[T]) -> Result<View<'_>> {
-    let datatype = T::datatype()?.0;
+pub(crate) fn view_of<'a, T: Element>(call: &Call<'_>, elements: &'a [T]) -> Result<View<'a>> {
+    let datatype = T::datatype().map_err(|error| error.at(call))?.0;
     let (pointer, items) = (elements.as_ptr().cast(), elements.len() * T::ITEMS);
     // SAFETY: a slice of elements is `len * ITEMS` items of their datatype.
     Ok(unsafe { View::new(pointer, items, datatype, item_size::<T>(), name_of::<T>) })
 }
 
 #[inline(always)]
-pub(crate) fn view_of_mut<T: Element>(elements: &mut [T]) -> Result<ViewMut<'_>> {
-    let datatype = T::datatype()?.0;
+pub(crate) fn view_of_mut<'a, T: Element>(
+    call: &Call<'_>,
+    elements: &'a mut [T],
+) -> Result<ViewMut<'a>> {
+    let datatype = T::datatype().map_err(|error| error.at(call))?.0;
     let items = elements.len() * T::ITEMS;
     // SAFETY: as above, and every bit pattern of an element is valid.
     Ok(unsafe {

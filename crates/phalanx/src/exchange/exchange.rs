@@ -18,7 +18,7 @@ use crate::record::{
     self, Call, EXCHANGE, EXCHANGE_RECV, EXCHANGE_RECV_VEC, EXCHANGE_SEND, EXCHANGE_SEND_OBJECT,
     Kind, Operation, RECV_OBJECT,
 };
-use crate::request::{Place, Progress, Scope};
+use crate::request::{PendingReceive, Progress, Scope};
 
 /// The sends and receives of one [`Comm::exchange`].
 ///
@@ -27,7 +27,7 @@ use crate::request::{Place, Progress, Scope};
 pub struct Exchange<'env> {
     comm: &'env Comm,
     outgoing: Vec<Outward<'env>>,
-    incoming: Vec<Part<'env>>,
+    incoming: Vec<IncomingLine<'env>>,
     /// Errors of lines whose arguments are wrong.
     refused: Vec<(usize, Error)>,
     lines: usize,
@@ -45,7 +45,7 @@ enum Data<'env> {
     Encoded(Outgoing),
 }
 
-struct Part<'env> {
+struct IncomingLine<'env> {
     line: usize,
     call: Call<'env>,
     from: Source,
@@ -54,7 +54,7 @@ struct Part<'env> {
     /// Whether an earlier line that looks for its message could take the one of this line.
     contested: bool,
     /// Where the record knows of a receive that looks for its message.
-    place: Place,
+    pending: PendingReceive,
 }
 
 type StatusOf = fn(&Call<'_>, &RawStatus) -> Result<Status>;
@@ -139,7 +139,9 @@ impl<'env> Exchange<'env> {
     #[track_caller]
     pub fn send<P: Payload + ?Sized>(&mut self, data: &'env P, to: impl Into<Dest>) {
         let (to, location) = (to.into(), Location::caller());
-        self.add_send(&EXCHANGE_SEND, to, location, |_| data.view().map(Data::Lent));
+        self.add_send(&EXCHANGE_SEND, to, location, |call| {
+            data.view().map(Data::Lent).map_err(|error| error.at(call))
+        });
     }
 
     /// Sends any serde value, as [`Comm::send_object`] does. It is encoded at once, fields with
@@ -234,18 +236,21 @@ impl<'env> Exchange<'env> {
     ) {
         let line = self.next_line();
         let call = self.comm.call(operation, location).peer(from.peer()).tag(from.tag);
-        match from.envelope(&call).and_then(|envelope| Ok((envelope, room()?))) {
+        match from
+            .envelope(&call)
+            .and_then(|envelope| Ok((envelope, room().map_err(|error| error.at(&call))?)))
+        {
             Ok((envelope, room)) => {
-                let part = Part {
+                let line = IncomingLine {
                     line,
                     call,
                     from,
                     envelope,
                     room,
                     contested: false,
-                    place: Place::default(),
+                    pending: PendingReceive::default(),
                 };
-                self.incoming.push(part);
+                self.incoming.push(line);
             }
             Err(error) => self.refused.push((line, error)),
         }
@@ -339,7 +344,7 @@ impl Sent<'_, '_> {
     }
 }
 
-impl Part<'_> {
+impl IncomingLine<'_> {
     /// Whether it looks for its message, which could be one for that source.
     fn looks_before(&self, from: Source) -> bool {
         self.looks() && overlap(self.from, from)
@@ -361,7 +366,7 @@ impl Part<'_> {
     }
 
     /// Takes hold of its message, if it is there. A message that an earlier line looks for is left to that.
-    fn find(&self, before: &[Part<'_>]) -> Result<Option<Matched>> {
+    fn find(&self, before: &[IncomingLine<'_>]) -> Result<Option<Matched>> {
         let mut envelope = self.envelope;
         if self.contested && before.iter().any(|it| it.looks_before(self.from)) {
             let Some(message) = p2p::peek(&self.call, envelope)? else { return Ok(None) };
@@ -376,7 +381,7 @@ impl Part<'_> {
 
     /// Receives the message that was found.
     fn receive(&mut self, comm: &Comm, matched: Matched) -> Result<Option<Status>> {
-        self.place = Place::default();
+        self.pending = PendingReceive::default();
         match std::mem::replace(&mut self.room, Room::Nothing) {
             Room::Made(take) => take(&self.call, matched).map(Some),
             Room::Fixed(view, status_of) => {
@@ -402,10 +407,10 @@ impl Part<'_> {
         &mut self,
         comm: &Comm,
         scope: &Scope<'_, '_>,
-        before: &[Part<'_>],
+        before: &[IncomingLine<'_>],
     ) -> Result<Option<Status>> {
         if self.looks() {
-            self.place.note(&self.call, record::no_name)?;
+            self.pending.note(&self.call, record::no_name)?;
             let Some(matched) = self.find(before)? else { return Ok(None) };
             if let Some(status) = self.receive(comm, matched)? {
                 return Ok(Some(status));
@@ -446,7 +451,7 @@ fn overlap(one: Source, other: Source) -> bool {
 fn post<'scope, 'env: 'scope>(
     comm: &Comm,
     scope: &'scope Scope<'scope, 'env>,
-    parts: &mut [Part<'env>],
+    parts: &mut [IncomingLine<'env>],
     got: &mut Got,
 ) -> bool {
     let (mut looks, mut is_simple) = (false, true);
@@ -505,7 +510,7 @@ fn complete_in_turn(
     comm: &Comm,
     scope: &Scope<'_, '_>,
     call: &Call<'_>,
-    incoming: &mut [Part<'_>],
+    incoming: &mut [IncomingLine<'_>],
     sent: &Sent<'_, '_>,
     got: &mut Got,
 ) -> Result<()> {
@@ -547,7 +552,7 @@ fn complete_in_turn(
                 Err(error) => got.errors.push((part.line, error)),
             }
             part.room = Room::Nothing;
-            part.place = Place::default();
+            part.pending = PendingReceive::default();
             moved = true;
         }
         let is_over = left == 0 && sends.is_empty();

@@ -12,6 +12,7 @@
 //! 3.5).
 
 mod flight;
+mod plan;
 
 use std::any::type_name;
 use std::fmt;
@@ -19,10 +20,10 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
 pub use flight::HaloExchange;
+use plan::{Plan, Transfer};
 
 use crate::datatype::{Element, no_padding};
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::datatype::{self, Datatype};
 use crate::raw::p2p::{Envelope, Mode, RawStatus};
 use crate::raw::{View, ViewMut};
 use crate::record::{Call, HALO, Peer, name_of};
@@ -65,27 +66,8 @@ pub enum Corners {
 /// ```
 pub struct Halo<T> {
     cart: Cart,
-    interior: Vec<usize>,
-    /// Ghost cells before and after the interior.
-    widths: Vec<(usize, usize)>,
-    shape: Vec<usize>,
-    /// In the order of the directions in which messages are sent.
-    sends: Vec<Message>,
-    receives: Vec<Message>,
+    plan: Plan,
     element: PhantomData<fn() -> T>,
-}
-
-/// One message: whom it goes to or comes from, and which part of the array it is.
-struct Message {
-    rank: usize,
-    part: Datatype,
-    bytes: usize,
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        datatype::free(self.part);
-    }
 }
 
 impl Cart {
@@ -165,26 +147,13 @@ impl Cart {
         let element = type_name::<T>().bytes().map(usize::from);
         let agreed = digest(others.into_iter().chain(given).chain(element));
         self.all_alike(&call, agreed, "widths or elements")?;
-        let made = self.check_block::<T>(&call, interior, widths).and_then(|shape| {
-            let (interior, widths) = (interior.to_vec(), widths.to_vec());
-            let mut halo = Halo {
-                cart: self.clone(),
-                interior,
-                widths,
-                shape,
-                sends: Vec::new(),
-                receives: Vec::new(),
-                element: PhantomData,
-            };
-            halo.plan(&call, corners)?;
-            Ok(halo)
-        });
+        let made = Plan::new::<T>(self, &call, interior, widths, corners);
         // Neighbours look at each other's interiors; the one that has none says so.
         const NONE: usize = usize::MAX;
         let dimensions = self.dims().len();
-        let mine = made.as_ref().map_or(vec![NONE; dimensions], |halo| halo.interior.clone());
+        let mine = made.as_ref().map_or(vec![NONE; dimensions], |plan| plan.interior.clone());
         let theirs = self.neighbor_allgather(&mine)?;
-        let made = made.and_then(|halo| {
+        let made = made.and_then(|plan| {
             for (side, (neighbor, lengths)) in theirs.iter().enumerate() {
                 let across = |it: &usize| *it != side / 2;
                 if let Some(neighbor) = neighbor
@@ -202,161 +171,32 @@ impl Cart {
                     return Err(Error::new(ErrorKind::InvalidLength, &call, detail));
                 }
             }
-            Ok(halo)
+            Ok(Halo { cart: self.clone(), plan, element: PhantomData })
         });
         self.none_failed(&call, made)
     }
-
-    /// The shape of a block with its ghost cells.
-    fn check_block<T>(
-        &self,
-        call: &Call<'_>,
-        interior: &[usize],
-        widths: &[(usize, usize)],
-    ) -> Result<Vec<usize>> {
-        let refuse = |detail: String| Err(Error::new(ErrorKind::InvalidLength, call, detail));
-        let dimensions = self.dims().len();
-        for (what, given) in [("lengths", interior.len()), ("widths", widths.len())] {
-            if given != dimensions {
-                return refuse(format!("{given} {what} were given for {dimensions} dimensions"));
-            }
-        }
-        let mut shape = Vec::with_capacity(dimensions);
-        for (dimension, (&length, &(before, after))) in interior.iter().zip(widths).enumerate() {
-            let shared = self.dims()[dimension] > 1 || self.periods()[dimension];
-            let width = before.max(after);
-            if shared && width > length {
-                return refuse(format!(
-                    "in dimension {dimension} the interior has {length} cells, of which a neighbor \
-                     needs {width} as ghost cells"
-                ));
-            }
-            match length.checked_add(before).and_then(|it| it.checked_add(after)) {
-                Some(all) => shape.push(all),
-                None => return refuse(format!("dimension {dimension} is larger than memory")),
-            }
-        }
-        let bytes = shape
-            .iter()
-            .try_fold(size_of::<T>().max(1), |all, &length| all.checked_mul(length))
-            .filter(|bytes| isize::try_from(*bytes).is_ok());
-        if bytes.is_none() {
-            return refuse(format!("a block of {shape:?} cells is larger than memory"));
-        }
-        Ok(shape)
-    }
-}
-
-/// Every direction but none at all: for each dimension −1, 0 or 1, and 0 alone where `is_open` says that
-/// there is nobody.
-fn directions(is_open: &[bool]) -> impl Iterator<Item = Vec<isize>> {
-    let open: Vec<usize> = (0..is_open.len()).filter(|&it| is_open[it]).collect();
-    let dimensions = is_open.len();
-    // So many neighbours nobody has: an open dimension at least doubles the ranks, or the cells.
-    let all = 3_usize.checked_pow(open.len() as u32).unwrap_or(usize::MAX);
-    let direction = move |mut number: usize| {
-        let mut steps = vec![0; dimensions];
-        for &dimension in open.iter().rev() {
-            steps[dimension] = (number % 3) as isize - 1;
-            number /= 3;
-        }
-        steps
-    };
-    (0..all).map(direction).filter(|steps| steps.iter().any(|&step| step != 0))
 }
 
 impl<T: Element> Halo<T> {
-    /// Finds out which part of the array goes where.
-    fn plan(&mut self, call: &Call<'_>, corners: Corners) -> Result<()> {
-        if size_of::<T>() == 0 {
-            return Ok(());
-        }
-        // Alike on all ranks, so that the messages of a pair are in one order on both sides.
-        let is_open: Vec<bool> = (0..self.shape.len())
-            .map(|it| {
-                let shared = self.cart.dims()[it] > 1 || self.cart.periods()[it];
-                shared && self.widths[it] != (0, 0)
-            })
-            .collect();
-        for steps in directions(&is_open) {
-            let sides = steps.iter().filter(|&&step| step != 0).count();
-            if sides > 1 && corners == Corners::Skip {
-                continue;
-            }
-            // What is sent in a direction are the ghost cells on the other side of who gets it. Past a
-            // closed end there is nobody, and no part of the array either.
-            if let Some(to) = self.cart.rank_at_offset(&steps)? {
-                let sent = self.part(call, &steps, |step, length, (before, after)| match step {
-                    -1 => (before, after),
-                    0 => (before, length),
-                    _ => (before + length - before.min(length), before),
-                })?;
-                self.sends.extend(sent.map(|(part, bytes)| Message { rank: to, part, bytes }));
-            }
-            let back: Vec<isize> = steps.iter().map(|step| -step).collect();
-            if let Some(from) = self.cart.rank_at_offset(&back)? {
-                let ghosts =
-                    self.part(call, &back, |step, length, (before, after)| match step {
-                        -1 => (0, before),
-                        0 => (before, length),
-                        _ => (before + length, after),
-                    })?;
-                self.receives.extend(ghosts.map(|(part, bytes)| Message {
-                    rank: from,
-                    part,
-                    bytes,
-                }));
-            }
-        }
-        Ok(())
-    }
-
-    /// The part of the array in a direction, of which `range` says start and length in a dimension.
-    /// `None` if there are no cells in it.
-    fn part(
-        &self,
-        call: &Call<'_>,
-        steps: &[isize],
-        range: impl Fn(isize, usize, (usize, usize)) -> (usize, usize),
-    ) -> Result<Option<(Datatype, usize)>> {
-        let size = size_of::<T>();
-        let mut shape = self.shape.clone();
-        let dimensions = steps.iter().zip(&self.interior).zip(&self.widths);
-        let (mut starts, mut lengths): (Vec<_>, Vec<_>) =
-            dimensions.map(|((&step, &length), &widths)| range(step, length, widths)).unzip();
-        let cells: usize = lengths.iter().product();
-        if cells == 0 {
-            return Ok(None);
-        }
-        let (word, width) = datatype::word(align_of::<T>());
-        for numbers in [&mut shape, &mut starts, &mut lengths] {
-            if let Some(last) = numbers.last_mut() {
-                *last *= size / width;
-            }
-        }
-        let part = datatype::subarray(call, word, &shape, &lengths, &starts)?;
-        Ok(Some((part, cells * size)))
-    }
-
     /// The cells of the interior in each dimension.
     pub fn interior(&self) -> &[usize] {
-        &self.interior
+        &self.plan.interior
     }
 
     /// The cells of the array in each dimension, ghost cells included.
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.plan.shape
     }
 
     /// The ghost cells before and after the interior in each dimension.
     pub fn widths(&self) -> &[(usize, usize)] {
-        &self.widths
+        &self.plan.widths
     }
 
     /// All cells of the array: the product of its [`shape`](Halo::shape).
     #[allow(clippy::len_without_is_empty)] // of an array that it does not hold
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.plan.shape.iter().product()
     }
 
     /// Where a cell lies in the array. Cells are counted from the first of the interior: ghost cells
@@ -365,12 +205,17 @@ impl<T: Element> Halo<T> {
     /// # Panics
     /// If there is no such cell.
     pub fn index(&self, cell: &[isize]) -> usize {
-        assert_eq!(cell.len(), self.shape.len(), "a cell has a number for each dimension");
+        assert_eq!(cell.len(), self.plan.shape.len(), "a cell has a number for each dimension");
         let mut index = 0;
-        for ((&at, &(before, _)), &length) in cell.iter().zip(&self.widths).zip(&self.shape) {
+        for ((&at, &(before, _)), &length) in
+            cell.iter().zip(&self.plan.widths).zip(&self.plan.shape)
+        {
             match at.checked_add_unsigned(before).and_then(|it| usize::try_from(it).ok()) {
                 Some(at) if at < length => index = index * length + at,
-                _ => panic!("cell {cell:?} is outside of {:?} and its ghost cells", self.interior),
+                _ => panic!(
+                    "cell {cell:?} is outside of {:?} and its ghost cells",
+                    self.plan.interior
+                ),
             }
         }
         index
@@ -457,14 +302,14 @@ impl<T: Element> Halo<T> {
         // From here on the array is used through this address alone.
         let start = array.as_mut_ptr();
         self.cart.scope_at(true, location, |scope| {
-            scope.reserve(self.receives.len() + self.sends.len());
+            scope.reserve(self.plan.receives.len() + self.plan.sends.len());
             // SAFETY: the array is borrowed exclusively until the scope has completed all messages, and
             // `work` sees no cell that one of them writes.
             unsafe {
                 self.begin(&call, start, tag, |call, part, envelope| {
                     match part {
-                        Part::Receive(view) => scope.start_receive(call, view, envelope)?,
-                        Part::Send(view) => {
+                        Access::Receive(view) => scope.start_receive(call, view, envelope)?,
+                        Access::Send(view) => {
                             scope.start_send(call, Mode::Standard, view, envelope)?
                         }
                     };
@@ -476,13 +321,13 @@ impl<T: Element> Halo<T> {
             // The neighbours know nothing of a panic here: their messages are on the way, and are taken.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&interior)));
             let result = outcome.unwrap_or_else(|panic| {
-                scope.settle();
+                scope.complete_for_a_second();
                 resume_unwind(panic)
             });
             let ends = scope.outcomes(&call)?;
             for (index, end) in ends.into_iter().enumerate() {
                 let end = end?;
-                if let Some(message) = self.receives.get(index) {
+                if let Some(message) = self.plan.receives.get(index) {
                     let call = call.peer(Peer::From(message.rank));
                     is_whole(&call, end, Some(message.bytes))?;
                 }
@@ -495,7 +340,7 @@ impl<T: Element> Halo<T> {
         if given == self.len() {
             return Ok(());
         }
-        let shape = &self.shape;
+        let shape = &self.plan.shape;
         let detail =
             format!("the array has {given} cells, the block with its ghost cells {shape:?}");
         Err(Error::new(ErrorKind::InvalidLength, call, detail))
@@ -511,20 +356,20 @@ impl<T: Element> Halo<T> {
         call: &Call<'_>,
         start: *mut T,
         tag: i32,
-        mut start_one: impl FnMut(&Call<'_>, Part<'a>, Envelope) -> Result<()>,
+        mut start_one: impl FnMut(&Call<'_>, Access<'a>, Envelope) -> Result<()>,
     ) -> Result<()> {
         let envelope = |rank: usize| Envelope { rank: rank as i32, tag };
-        for &Message { rank, part, bytes } in &self.receives {
+        for &Transfer { rank, part, bytes } in &self.plan.receives {
             // SAFETY: the part lies within the array, and is ghost cells alone.
             let view = unsafe { ViewMut::new(start.cast(), 1, part.0, bytes, name_of::<T>) };
             let call = call.peer(Peer::From(rank)).tag(Some(tag));
-            start_one(&call, Part::Receive(view), envelope(rank))?;
+            start_one(&call, Access::Receive(view), envelope(rank))?;
         }
-        for &Message { rank, part, bytes } in &self.sends {
+        for &Transfer { rank, part, bytes } in &self.plan.sends {
             // SAFETY: the part lies within the array, and is interior alone.
             let view = unsafe { View::new(start.cast(), 1, part.0, bytes, name_of::<T>) };
             let call = call.peer(Peer::To(rank)).tag(Some(tag));
-            start_one(&call, Part::Send(view), envelope(rank))?;
+            start_one(&call, Access::Send(view), envelope(rank))?;
         }
         Ok(())
     }
@@ -534,9 +379,9 @@ impl<T: Element> Halo<T> {
     unsafe fn interior_of<'a>(&'a self, start: *const T) -> Interior<'a, T> {
         Interior {
             start,
-            inner: &self.interior,
-            widths: &self.widths,
-            outer: &self.shape,
+            inner: &self.plan.interior,
+            widths: &self.plan.widths,
+            outer: &self.plan.shape,
             lifetime: PhantomData,
         }
     }
@@ -557,14 +402,15 @@ fn is_whole(call: &Call<'_>, end: RawStatus, expected: Option<usize>) -> Result<
 }
 
 /// What one message of an exchange does with the array.
-enum Part<'a> {
+enum Access<'a> {
     Receive(ViewMut<'a>),
     Send(View<'a>),
 }
 
 impl<T> fmt::Debug for Halo<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Halo { cart, interior, widths, .. } = self;
+        let Halo { cart, plan, .. } = self;
+        let Plan { interior, widths, .. } = plan;
         write!(f, "Halo({cart:?}, interior {interior:?}, widths {widths:?})")
     }
 }

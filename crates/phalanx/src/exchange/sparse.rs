@@ -14,7 +14,7 @@ use crate::raw::p2p::{self, Matched, Mode};
 use crate::raw::request::was_refused;
 use crate::raw::wait;
 use crate::record::{self, Call, Kind, Name, Peer, SPARSE_EXCHANGE, SPARSE_EXCHANGE_OBJECT};
-use crate::request::{Place, Request, receive_matched, start_matched};
+use crate::request::{PendingReceive, Request, receive_matched, start_matched};
 
 /// Messages of at most so many bytes are on this side as soon as they are matched, or nearly.
 const SHORT: usize = 4096;
@@ -60,8 +60,10 @@ impl Comm {
     {
         let call = self.private_call(&SPARSE_EXCHANGE, Location::caller());
         let outgoing: Vec<(usize, D)> = outgoing.into_iter().collect();
-        let views =
-            outgoing.iter().map(|(rank, data)| Ok((*rank, data.as_ref().view()?))).collect();
+        let views = outgoing
+            .iter()
+            .map(|(rank, data)| Ok((*rank, data.as_ref().view().map_err(|error| error.at(&call))?)))
+            .collect();
         self.consensus::<T>(&call, views, Some(record::name_of::<T>))
     }
 
@@ -163,8 +165,8 @@ impl Comm {
             let mut barrier = None;
             let mut through = false;
             // What comes is taken, and not waited for.
-            let mut place = Place::default();
-            place.show(&looking, element.unwrap_or(record::no_name))?;
+            let mut pending = PendingReceive::default();
+            pending.show(&looking, element.unwrap_or(record::no_name))?;
             // A wait each: one that has found something looks again at once.
             while !through || !arriving.is_empty() {
                 wait::until(call, Kind::WaitAll, || {

@@ -42,7 +42,7 @@ fn somebody_failed(call: &Call<'_>, lengths: &[u64]) -> Result<()> {
     }
 }
 
-fn told<T>(encoded: &Result<T>, length: impl Fn(&T) -> usize) -> u64 {
+fn length_or_failure<T>(encoded: &Result<T>, length: impl Fn(&T) -> usize) -> u64 {
     encoded.as_ref().map_or(FAILED, |it| length(it) as u64)
 }
 
@@ -118,7 +118,7 @@ impl Comm {
         let at_root = self.rank() == root;
         let mut packet = [0; FIRST_PACKET];
         if at_root {
-            packet[..LENGTH].copy_from_slice(&told(&encoded, Vec::len).to_le_bytes());
+            packet[..LENGTH].copy_from_slice(&length_or_failure(&encoded, Vec::len).to_le_bytes());
             if let Ok(bytes) = &encoded {
                 let first = bytes.len().min(FIRST_PACKET - LENGTH);
                 packet[LENGTH..LENGTH + first].copy_from_slice(&bytes[..first]);
@@ -200,7 +200,7 @@ impl Comm {
         let _permit = state::permit(&call)?;
         self.check_root(&call, root).map_err(|error| raw::refused(&call, error))?;
         let encoded = wire::to_bytes_checked::<C, T>(&call, value);
-        let lengths = self.allgather_lengths(&call, told(&encoded, Vec::len))?;
+        let lengths = self.allgather_lengths(&call, length_or_failure(&encoded, Vec::len))?;
         let mine = encoded?;
         somebody_failed(&call, &lengths)?;
         let (run, send) = (&mut Run::Now, View::bytes(&mine));
@@ -263,7 +263,7 @@ impl Comm {
         let call = self.call(&ALLGATHER_OBJECT, Location::caller());
         let _permit = state::permit(&call)?;
         let encoded = wire::to_bytes_checked::<C, T>(&call, value);
-        let lengths = self.allgather_lengths(&call, told(&encoded, Vec::len))?;
+        let lengths = self.allgather_lengths(&call, length_or_failure(&encoded, Vec::len))?;
         let mine = encoded?;
         somebody_failed(&call, &lengths)?;
         let lengths = known(&lengths);
@@ -341,8 +341,8 @@ impl Comm {
             Err(_) => Some(&failed[..]),
         };
         let mut length = [0];
-        let send = lengths.map(view_of).transpose()?;
-        raw::scatter(&call, Form::Blocking, send, view_of_mut(&mut length)?, root)?;
+        let send = lengths.map(|it| view_of(&call, it)).transpose()?;
+        raw::scatter(&call, Form::Blocking, send, view_of_mut(&call, &mut length)?, root)?;
         let encoded = encoded?;
         if length[0] == FAILED {
             let detail = format!("rank {root} could not give the values; its own error says why");
@@ -408,7 +408,8 @@ impl Comm {
         let failed = vec![FAILED; self.size()];
         let outgoing = encoded.as_ref().map_or(&failed[..], |(_, lengths)| &lengths[..]);
         let mut incoming = vec![0; self.size()];
-        let (send, recv) = (Input::View(view_of(outgoing)?), view_of_mut(&mut incoming)?);
+        let (send, recv) =
+            (Input::View(view_of(&call, outgoing)?), view_of_mut(&call, &mut incoming)?);
         raw::alltoall(&call, Form::Blocking, send, recv)?;
         let (bytes, outgoing) = encoded?;
         somebody_failed(&call, &incoming)?;
@@ -425,7 +426,7 @@ impl Comm {
     fn allgather_lengths(&self, call: &Call<'_>, mine: u64) -> Result<Vec<u64>> {
         let mut lengths = vec![0; self.size()];
         let mine = [mine];
-        let (send, recv) = (Input::View(view_of(&mine)?), view_of_mut(&mut lengths)?);
+        let (send, recv) = (Input::View(view_of(call, &mine)?), view_of_mut(call, &mut lengths)?);
         raw::allgather(call, Form::Blocking, send, recv)?;
         Ok(lengths)
     }

@@ -228,7 +228,7 @@ pub(crate) fn finish_soon(messages: &mut [&mut Detached]) -> bool {
     let are_all_waited_for = left.len() == in_all;
     let start = Instant::now();
     let mut backoff = Backoff::new();
-    while !left.is_empty() && start.elapsed() < patience && !record::is_told() {
+    while !left.is_empty() && start.elapsed() < patience && !record::has_verdict() {
         backoff.pause();
         left.retain_mut(|it| !it.is_over());
     }
@@ -274,7 +274,7 @@ pub(crate) fn finish_all() {
     loop {
         sweep(usize::MAX);
         let sends = with_list(|list| list.iter().any(|it| matches!(it.peer, Peer::To(_))));
-        if !sends || record::is_told() {
+        if !sends || record::has_verdict() {
             return;
         }
         backoff.pause();

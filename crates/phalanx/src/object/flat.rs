@@ -19,7 +19,7 @@ use crate::record::{self, Call, Kind, Peer, What};
 use crate::request::{Handle, InFlight, Progress, Task, hand_over};
 
 /// Bytes that several sends may share.
-pub(super) type Message = Arc<Vec<u8>>;
+pub(super) type SharedBytes = Arc<Vec<u8>>;
 
 /// Messages that have come, with the rank that sent each.
 pub(super) type Inbox = Vec<(usize, Vec<u8>)>;
@@ -98,7 +98,7 @@ impl<F> Flat<F> {
     pub fn start(
         call: &Call<'_>,
         tag: i32,
-        outgoing: impl IntoIterator<Item = (usize, Message)>,
+        outgoing: impl IntoIterator<Item = (usize, SharedBytes)>,
         sources: impl IntoIterator<Item = usize>,
         finish: F,
     ) -> Result<Self> {

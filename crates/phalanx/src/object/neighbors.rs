@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{Bincode, Codec};
-use super::flat::{Flat, Inbox, Message};
-use super::nonblocking::{open_one, or_empty};
+use super::flat::{Flat, Inbox, SharedBytes};
+use super::nonblocking_collective::{open_one, or_empty};
 use super::wire;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{
@@ -299,7 +299,7 @@ impl Neighborhood {
             failed = failed.and(outcome);
         }
         if failed.is_err() {
-            outgoing.iter_mut().for_each(|(_, message)| *message = Message::default());
+            outgoing.iter_mut().for_each(|(_, message)| *message = SharedBytes::default());
         }
         let here = self.clone();
         let finish = move |inbox: Inbox, call: &Call<'_>| {

@@ -178,12 +178,12 @@ pub(super) fn sending(
     let second = || with_transport(Transport::Sending(route.clone()), f);
     // What is borrowed by the closure is the user's value, whose serialisation may panic again.
     let outcome = catch_unwind(AssertUnwindSafe(second));
-    let told = route.give_up();
+    let given_up = route.give_up();
     match outcome {
         Err(panic) => resume_unwind(panic),
         Ok((result, _)) => {
             take_failure()?;
-            told?;
+            given_up?;
             result.map_err(|text| Error::new(ErrorKind::Encode, call, text))
         }
     }

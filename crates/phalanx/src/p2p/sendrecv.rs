@@ -131,8 +131,14 @@ pub(crate) fn replace<B: BufferMut + ?Sized>(
     if policy() == Policy::Poll {
         // The library's own call would wait in its own way; it copies the buffer too.
         let data = buffer.elements().to_vec();
-        p2p::sendrecv(call, data.view()?, to, buffer.view_mut()?, from)
+        p2p::sendrecv(
+            call,
+            data.view().map_err(|error| error.at(call))?,
+            to,
+            buffer.view_mut()?,
+            from,
+        )
     } else {
-        p2p::sendrecv_replace(call, buffer.view_mut()?, to, from)
+        p2p::sendrecv_replace(call, buffer.view_mut().map_err(|error| error.at(call))?, to, from)
     }
 }

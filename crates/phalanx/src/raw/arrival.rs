@@ -63,7 +63,7 @@ pub(super) fn with_lengths(error: Error, status: &RawStatus, room: usize) -> Err
     match length_of_truncated(&error, status, room) {
         // The length that a probe has told needs no guess.
         _ if error.detail().starts_with(HAS) => error,
-        Some(came) => told_length(error, came, room),
+        Some(came) => with_both_lengths(error, came, room),
         None => {
             error.with_detail(format!("the message is longer than the {room} bytes of room for it"))
         }
@@ -75,7 +75,7 @@ const HAS: &str = "the message has ";
 
 /// An error of a receive, with both lengths where it was too long.
 #[cold]
-pub(super) fn told_length(error: Error, came: usize, room: usize) -> Error {
+pub(super) fn with_both_lengths(error: Error, came: usize, room: usize) -> Error {
     if !error.is_truncated() {
         return error;
     }

@@ -74,9 +74,9 @@ pub(crate) fn contiguous(
 }
 
 /// A type that is freed when a larger one has been made of it.
-struct Part(Datatype);
+struct Intermediate(Datatype);
 
-impl Drop for Part {
+impl Drop for Intermediate {
     fn drop(&mut self) {
         free(self.0);
     }
@@ -95,7 +95,7 @@ pub(crate) fn vectors(
     let mut whole = null().0;
     // SAFETY: the block's type is live and `whole` is writable.
     gate(&call, || unsafe { ffi::MPI_Type_contiguous(block.count, block.datatype, &mut whole) })?;
-    let mut whole = Part(Datatype(whole));
+    let mut whole = Intermediate(Datatype(whole));
     for &(count, stride) in dimensions {
         let count = c_count(&call, "number of blocks", count)?;
         let mut next = null().0;
@@ -103,7 +103,7 @@ pub(crate) fn vectors(
         gate(&call, || unsafe {
             ffi::MPI_Type_create_hvector(count, 1, stride as ffi::MPI_Aint, whole.0.0, &mut next)
         })?;
-        whole = Part(Datatype(next));
+        whole = Intermediate(Datatype(next));
     }
     let datatype = commit(&call, whole.0.0)?;
     std::mem::forget(whole);

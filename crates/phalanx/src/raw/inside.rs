@@ -1,6 +1,6 @@
 //! The threads that are inside an MPI call, at the levels at which several threads may call.
 //!
-//! Each thread has a place of its own, so that a call costs one read-modify-write of memory that no other
+//! Each thread has a state of its own, so that a call costs one read-modify-write of memory that no other
 //! thread writes. A thread enters first and asks afterwards whether MPI still runs; who finalizes closes
 //! MPI first and looks afterwards who is inside. Both are sequentially consistent, so at least one of
 //! the two sees the other.
@@ -15,16 +15,16 @@ use crate::record::{Call, Operation};
 
 /// What one thread does inside MPI.
 #[repr(align(64))]
-pub(super) struct Place {
+pub(super) struct ThreadState {
     /// How many permits the thread holds: calls are made of calls.
     depth: AtomicU32,
     operation: AtomicPtr<Operation>,
     location: AtomicPtr<Location<'static>>,
 }
 
-impl Place {
+impl ThreadState {
     const fn new() -> Self {
-        Place {
+        ThreadState {
             depth: AtomicU32::new(0),
             operation: AtomicPtr::new(ptr::null_mut()),
             location: AtomicPtr::new(ptr::null_mut()),
@@ -42,23 +42,23 @@ impl Place {
     }
 }
 
-struct Places {
-    all: Vec<&'static Place>,
-    free: Vec<&'static Place>,
+struct States {
+    all: Vec<&'static ThreadState>,
+    free: Vec<&'static ThreadState>,
 }
 
-static PLACES: Mutex<Places> = Mutex::new(Places { all: Vec::new(), free: Vec::new() });
+static STATES: Mutex<States> = Mutex::new(States { all: Vec::new(), free: Vec::new() });
 
-/// The place of threads that are about to end and have given theirs back. Several may use it at once.
-static LAST: Place = Place::new();
+/// The state of threads that are about to end and have given theirs back. Several may use it at once.
+static LAST: ThreadState = ThreadState::new();
 
-/// Gives the place of a thread that ends to another.
-struct Lease(Cell<Option<&'static Place>>);
+/// Gives the state of a thread that ends to another.
+struct Lease(Cell<Option<&'static ThreadState>>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(place) = self.0.take() {
-            PLACES.lock().unwrap_or_else(PoisonError::into_inner).free.push(place);
+        if let Some(state) = self.0.take() {
+            STATES.lock().unwrap_or_else(PoisonError::into_inner).free.push(state);
         }
     }
 }
@@ -67,49 +67,49 @@ thread_local! {
     static LEASE: Lease = const { Lease(Cell::new(None)) };
 }
 
-fn mine() -> &'static Place {
+fn mine() -> &'static ThreadState {
     let known = LEASE.try_with(|lease| {
         lease.0.get().unwrap_or_else(|| {
-            let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = places.free.pop().unwrap_or_else(|| {
-                let place: &'static Place = Box::leak(Box::new(Place::new()));
-                places.all.push(place);
-                place
+            let mut states = STATES.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = states.free.pop().unwrap_or_else(|| {
+                let state: &'static ThreadState = Box::leak(Box::new(ThreadState::new()));
+                states.all.push(state);
+                state
             });
-            lease.0.set(Some(place));
-            place
+            lease.0.set(Some(state));
+            state
         })
     });
     known.unwrap_or(&LAST)
 }
 
 /// Notes that this thread goes inside.
-pub(super) fn enter(call: &Call<'_>) -> &'static Place {
-    let place = mine();
-    if place.depth.load(Relaxed) == 0 {
-        place.operation.store(ptr::from_ref(call.operation).cast_mut(), Relaxed);
-        place.location.store(ptr::from_ref(call.location).cast_mut(), Relaxed);
+pub(super) fn enter(call: &Call<'_>) -> &'static ThreadState {
+    let state = mine();
+    if state.depth.load(Relaxed) == 0 {
+        state.operation.store(ptr::from_ref(call.operation).cast_mut(), Relaxed);
+        state.location.store(ptr::from_ref(call.location).cast_mut(), Relaxed);
     }
-    place.depth.fetch_add(1, Ordering::SeqCst);
-    place
+    state.depth.fetch_add(1, Ordering::SeqCst);
+    state
 }
 
 /// Notes that it is out again.
-pub(super) fn leave(place: &'static Place) {
-    place.depth.fetch_sub(1, Ordering::Release);
+pub(super) fn leave(state: &'static ThreadState) {
+    state.depth.fetch_sub(1, Ordering::Release);
 }
 
 /// The calls that other threads are inside of.
 pub(super) fn others() -> Vec<String> {
     let mine = mine();
-    let places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-    places
+    let states = STATES.lock().unwrap_or_else(PoisonError::into_inner);
+    states
         .all
         .iter()
         .copied()
         .chain([&LAST])
-        .filter(|&place| !ptr::eq(place, mine) && place.depth.load(Ordering::SeqCst) > 0)
-        .map(Place::describe)
+        .filter(|&state| !ptr::eq(state, mine) && state.depth.load(Ordering::SeqCst) > 0)
+        .map(ThreadState::describe)
         .collect()
 }
 

@@ -171,7 +171,7 @@ pub(crate) fn look(
 #[cold]
 #[inline(never)]
 pub(crate) fn deadlock(call: &Call<'_>) -> Error {
-    let report = record::take_told();
+    let report = record::take_verdict();
     // The error says this itself.
     let report = report.strip_prefix("phalanx: deadlock (proved): ").unwrap_or(&report);
     Error::new(ErrorKind::Deadlock, call, report)

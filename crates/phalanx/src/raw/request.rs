@@ -367,7 +367,7 @@ pub(crate) fn wait_any<'a>(
                 return SUCCESS;
             }
             backoff.pause();
-            if record::is_told() {
+            if record::has_verdict() {
                 return ABANDONED;
             }
         }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use super::inside::{self, Place};
+use super::inside::{self, ThreadState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Allowed, Call};
 
@@ -175,7 +175,7 @@ pub(crate) struct Permit {
 }
 
 struct Held {
-    inside: &'static Place,
+    inside: &'static ThreadState,
     exclusive: bool,
 }
 

@@ -132,7 +132,7 @@ pub(super) fn poll(
             return code;
         }
         backoff.pause();
-        if record::is_told()
+        if record::has_verdict()
             && let Some(code) = abandon(request, status, kind)
         {
             return code;
@@ -194,7 +194,7 @@ pub(crate) fn until<T>(
         // Each look marks what it waits for.
         record::marked();
         backoff.pause();
-        if record::is_told() {
+        if record::has_verdict() {
             return Err(super::deadlock(call));
         }
     }

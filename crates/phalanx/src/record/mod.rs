@@ -7,13 +7,13 @@
 //! - `lane.rs`: the last calls of a thread, and whether it is inside one;
 //! - `pending.rs`: what has been started and is not complete;
 //! - `comm.rs`: communicators, and how many messages went over them;
-//! - `told.rs`: what the watch has found out of the call that this rank is inside of.
+//! - `verdict.rs`: what the watch has found out of the call that this rank is inside of.
 
 mod allowed;
 mod comm;
 mod lane;
 mod pending;
-mod told;
+mod verdict;
 
 use std::fmt;
 use std::panic::Location;
@@ -29,7 +29,7 @@ pub(crate) use lane::{
 pub(crate) use pending::{
     NONE, add as pend, find as pending, finish, for_each, mark, overflowed, share,
 };
-pub(crate) use told::{is_told, take_told, tell, was_told};
+pub(crate) use verdict::{deliver_verdict, had_verdict, has_verdict, take_verdict};
 
 /// An operation of this library and the MPI function behind it.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ mod handed_over;
 mod memory;
 mod nonblocking;
 mod orphans;
-mod place;
+mod pending_receive;
 mod receiving;
 mod scope;
 mod set;
@@ -27,7 +27,7 @@ pub use set::RequestSet;
 pub(crate) use handed_over::{InFlight, hand_over, undelivered};
 pub(crate) use memory::Memory;
 pub(crate) use orphans::{dropped_receives, number as orphans, unfinished, unwaited};
-pub(crate) use place::Place;
+pub(crate) use pending_receive::PendingReceive;
 pub(crate) use receiving::{receive_matched, start_matched};
 pub(crate) use several::{Apart, ApartMut, Run, start_several};
 pub(crate) use task::{Handle, Progress, Single, Task};
@@ -323,7 +323,7 @@ impl<R: 'static> Drop for Request<R> {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
             // Who was told that it never ends has waited.
-            if raw::strict::is_on() && !crate::record::was_told() {
+            if raw::strict::is_on() && !crate::record::had_verdict() {
                 orphans::note_unwaited(&self.origin);
             }
             orphans::adopt(task, self.origin.clone());

@@ -81,7 +81,15 @@ impl Comm {
         let envelope = to.envelope(&call)?;
         let begin = |data: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
-            unsafe { p2p::isend(&call, mode, data.view()?, envelope, request) }
+            unsafe {
+                p2p::isend(
+                    &call,
+                    mode,
+                    data.view().map_err(|error| error.at(&call))?,
+                    envelope,
+                    request,
+                )
+            }
         };
         start(self, &call, data, begin, |data, _, _| Ok(data))
     }
@@ -115,7 +123,14 @@ impl Comm {
         let envelope = from.envelope(&call)?;
         let begin = |buffer: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
-            unsafe { p2p::irecv(&call, buffer.view_mut()?, envelope, request) }
+            unsafe {
+                p2p::irecv(
+                    &call,
+                    buffer.view_mut().map_err(|error| error.at(&call))?,
+                    envelope,
+                    request,
+                )
+            }
         };
         start(self, &call, buffer, begin, |buffer, raw, call| {
             let status = status_of::<P::Element>(call, &raw)?;
@@ -277,7 +292,14 @@ impl Comm {
         let envelope = from.envelope(&call)?;
         let begin = |buffer: &mut Vec<T>, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
-            unsafe { p2p::irecv(&call, buffer.view_mut()?, envelope, request) }
+            unsafe {
+                p2p::irecv(
+                    &call,
+                    buffer.view_mut().map_err(|error| error.at(&call))?,
+                    envelope,
+                    request,
+                )
+            }
         };
         start(self, &call, zeros::<T>(n), begin, |mut buffer, raw, call| {
             let status = status_of::<T>(call, &raw)?;

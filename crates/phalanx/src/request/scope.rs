@@ -307,7 +307,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ) -> Result<Pending<'scope, P::Element>> {
         let call = self.comm.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let index = self.start_send(&call, mode, data.view()?, envelope)?;
+        let index =
+            self.start_send(&call, mode, data.view().map_err(|error| error.at(&call))?, envelope)?;
         Ok(self.pending(index))
     }
 
@@ -343,7 +344,11 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let from = from.into();
         let call = self.comm.call(&IRECV, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let index = self.start_receive(&call, buffer.view_mut()?, envelope)?;
+        let index = self.start_receive(
+            &call,
+            buffer.view_mut().map_err(|error| error.at(&call))?,
+            envelope,
+        )?;
         Ok(self.pending(index))
     }
 
@@ -370,7 +375,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// Gives what is in flight a second to complete, and leaves the rest to the end of the scope. For who
     /// is about to leave early although the others go on.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn complete_for_a_second(&self) {
         let Flights { requests, details } = &mut *self.flights.borrow_mut();
         let start = Instant::now();
         let mut backoff = Backoff::new();

@@ -200,14 +200,14 @@ impl Report {
         }
         let mut message = String::new();
         indent(&mut message, &record.message);
-        let told = record.message.lines().count();
+        let of_message = record.message.lines().count();
         // Somebody else may have written between the lines.
         let is_same = indented
             .iter()
-            .take(told)
+            .take(of_message)
             .map(|line| line.trim_end())
             .eq(message.lines().skip(1).map(str::trim_end));
-        let details = indented.iter().skip(told).copied().collect();
+        let details = indented.iter().skip(of_message).copied().collect();
         is_same.then_some(OwnReport { shown, details })
     }
 

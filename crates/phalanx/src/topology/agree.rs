@@ -38,8 +38,8 @@ impl Comm {
 
     /// The own error where there is one; on all other ranks an error that names the first such rank.
     pub(crate) fn none_failed<T>(&self, call: &Call<'_>, mine: Result<T>) -> Result<T> {
-        let told = if mine.is_err() { self.rank() as u64 } else { u64::MAX };
-        let [first] = self.smallest(call, [told])?;
+        let first_failed = if mine.is_err() { self.rank() as u64 } else { u64::MAX };
+        let [first] = self.smallest(call, [first_failed])?;
         match mine {
             Ok(_) if first != u64::MAX => {
                 let detail = format!("rank {first} cannot take part; its own error says why");

@@ -8,7 +8,7 @@ use super::neighborhood::Neighborhood;
 use crate::collective::{misfit, total};
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::Result;
-use crate::raw::collective::{self, Blocks, Form};
+use crate::raw::collective::{self, BlockTable, Form};
 use crate::raw::state;
 use crate::record::{
     Call, INEIGHBOR_ALLGATHER, INEIGHBOR_ALLGATHERV, NEIGHBOR_ALLGATHER, NEIGHBOR_ALLGATHERV,
@@ -17,7 +17,7 @@ use crate::record::{
 use crate::request::{Request, start_collective};
 
 /// What MPI reads of a call until it is complete.
-type Arrays = Option<(Blocks, Blocks)>;
+type Arrays = Option<(BlockTable, BlockTable)>;
 
 impl Neighborhood {
     /// Sends the elements to every destination, and collects as many from every source. Collective;
@@ -103,7 +103,7 @@ impl Neighborhood {
             let receives = parts(buffer.as_mut_ptr(), &vec![data.len(); self.indegree()])?;
             return self.exchange_parts(call, form, arrays, (&sends, &receives), name_of::<T>);
         }
-        let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
+        let (send, recv) = (view_of(call, data)?, view_of_mut(call, buffer)?);
         collective::neighbor_allgather(call, form, send, recv, self.degrees())
     }
 

@@ -5,10 +5,10 @@ use std::panic::Location;
 use super::PerNeighbor;
 use super::blocks::{expect_counts, expect_len, parts};
 use super::neighborhood::Neighborhood;
-use crate::collective::{Blocks as ElementBlocks, NO_LENGTH, PerRank, misfit, total};
+use crate::collective::{Blocks, NO_LENGTH, PerRank, misfit, total};
 use crate::datatype::{Buffer, Element, view_of, view_of_mut, zeros};
 use crate::error::Result;
-use crate::raw::collective::{self, Blocks, Form};
+use crate::raw::collective::{self, BlockTable, Form};
 use crate::raw::state;
 use crate::record::{
     Call, INEIGHBOR_ALLTOALL, INEIGHBOR_ALLTOALLV, NEIGHBOR_ALLTOALL, NEIGHBOR_ALLTOALLV, name_of,
@@ -16,7 +16,7 @@ use crate::record::{
 use crate::request::{Request, start_collective};
 
 /// What MPI reads of a call until it is complete.
-type Arrays = Option<(Blocks, Blocks)>;
+type Arrays = Option<(BlockTable, BlockTable)>;
 
 impl Neighborhood {
     /// Gives every destination an equal part of the elements; the result holds a part from every source.
@@ -118,7 +118,7 @@ impl Neighborhood {
             let receives = parts(buffer.as_mut_ptr(), &vec![each; self.indegree()])?;
             return self.exchange_parts(call, form, arrays, (&sends, &receives), name_of::<T>);
         }
-        let (send, recv) = (view_of(data)?, view_of_mut(buffer)?);
+        let (send, recv) = (view_of(call, data)?, view_of_mut(call, buffer)?);
         collective::neighbor_alltoall(call, form, send, recv, each * T::ITEMS, self.degrees())
     }
 
@@ -145,7 +145,7 @@ impl Neighborhood {
     #[track_caller]
     pub fn neighbor_alltoallv<B>(&self, blocks: &B) -> Result<PerNeighbor<B::Element>>
     where
-        B: ElementBlocks + ?Sized,
+        B: Blocks + ?Sized,
     {
         let call = self.neighbor_call(&NEIGHBOR_ALLTOALLV, Location::caller());
         let (data, counts) = (blocks.flat(), blocks.counts());

@@ -6,16 +6,16 @@ use super::neighborhood::Neighborhood;
 use crate::collective::{AnyPayload, AnyPayloadMut};
 use crate::datatype::{Payload, PayloadMut};
 use crate::error::Result;
-use crate::raw::collective::{self, Blocks, Form, Part};
+use crate::raw::collective::{self, BlockTable, Form, RawBlock};
 use crate::raw::{View, ViewMut, state};
 use crate::record::{Call, INEIGHBOR_ALLTOALLW, NEIGHBOR_ALLTOALLW, no_name};
 use crate::request::{Request, start_collective};
 
-fn sent<'a>(views: impl Iterator<Item = Result<View<'a>>>) -> Result<Vec<Part>> {
+fn sent<'a>(views: impl Iterator<Item = Result<View<'a>>>) -> Result<Vec<RawBlock>> {
     views.map(|view| view.map(|it| (it.pointer, it.items, it.datatype))).collect()
 }
 
-fn received<'a>(views: impl Iterator<Item = Result<ViewMut<'a>>>) -> Result<Vec<Part>> {
+fn received<'a>(views: impl Iterator<Item = Result<ViewMut<'a>>>) -> Result<Vec<RawBlock>> {
     views.map(|view| view.map(|it| (it.pointer.cast_const(), it.items, it.datatype))).collect()
 }
 
@@ -50,8 +50,11 @@ impl Neighborhood {
         receives: &mut [&mut dyn AnyPayloadMut],
     ) -> Result<()> {
         let call = self.neighbor_call(&NEIGHBOR_ALLTOALLW, Location::caller());
-        let sends = sent(sends.iter().map(|block| block.any_view()))?;
-        let receives = received(receives.iter_mut().map(|block| block.any_view_mut()))?;
+        let sends =
+            sent(sends.iter().map(|block| block.any_view().map_err(|error| error.at(&call))))?;
+        let receives = received(
+            receives.iter_mut().map(|block| block.any_view_mut().map_err(|error| error.at(&call))),
+        )?;
         let _permit = state::permit(&call)?;
         self.one_each(&call, sends.len(), receives.len())
             .map_err(|error| collective::refused(&call, error))?;
@@ -88,7 +91,7 @@ impl Neighborhood {
         struct Storage<P, Q> {
             sends: Vec<P>,
             receives: Vec<Q>,
-            arrays: Option<(Blocks, Blocks)>,
+            arrays: Option<(BlockTable, BlockTable)>,
         }
         let call = self.neighbor_call(&INEIGHBOR_ALLTOALLW, Location::caller());
         let _permit = state::permit(&call)?;

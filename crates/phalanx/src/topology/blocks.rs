@@ -5,7 +5,7 @@ use super::neighborhood::Neighborhood;
 use crate::collective::{PerRank, total};
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::collective::Part;
+use crate::raw::collective::RawBlock;
 use crate::record::Call;
 
 fn invalid(call: &Call<'_>, detail: String) -> Error {
@@ -13,7 +13,7 @@ fn invalid(call: &Call<'_>, detail: String) -> Error {
 }
 
 /// Where blocks of so many elements lie that start at an address, one after another.
-pub(super) fn parts<T: Element>(start: *const T, counts: &[usize]) -> Result<Vec<Part>> {
+pub(super) fn parts<T: Element>(start: *const T, counts: &[usize]) -> Result<Vec<RawBlock>> {
     let datatype = T::datatype()?.0;
     let mut at = start;
     let part = |&count: &usize| {
@@ -25,7 +25,7 @@ pub(super) fn parts<T: Element>(start: *const T, counts: &[usize]) -> Result<Vec
 }
 
 /// The same block for each neighbour.
-pub(super) fn repeated<T: Element>(block: &[T], times: usize) -> Result<Vec<Part>> {
+pub(super) fn repeated<T: Element>(block: &[T], times: usize) -> Result<Vec<RawBlock>> {
     Ok(vec![(block.as_ptr().cast(), block.len() * T::ITEMS, T::datatype()?.0); times])
 }
 
@@ -82,7 +82,7 @@ impl Neighborhood {
 
     /// An error where some rank could not know how much it receives.
     pub(super) fn expect_answers(&self, call: &Call<'_>) -> Result<()> {
-        self.deaf().map_or(Ok(()), |rank| {
+        self.receives_only().map_or(Ok(()), |rank| {
             let detail = format!(
                 "rank {rank} has sources and no destinations, so that it cannot know how many elements \
                  come: use neighbor_alltoall_into or neighbor_alltoallv"

@@ -142,9 +142,10 @@ impl Comm {
             counts
         };
         let (outgoing, incoming) = (count(destinations), count(sources));
-        let mut told = vec![0_u64; self.size()];
+        let mut announced = vec![0_u64; self.size()];
         let private = self.private_call(call.operation, call.location);
-        let (send, recv) = (Input::View(view_of(&outgoing)?), view_of_mut(&mut told)?);
+        let (send, recv) =
+            (Input::View(view_of(call, &outgoing)?), view_of_mut(call, &mut announced)?);
         collective::alltoall(&private, Form::Blocking, send, recv)?;
         let ranks = sources.ranks.iter().chain(destinations.ranks).copied();
         if let Err(error) = self.check_nodes(call, ranks) {
@@ -159,11 +160,11 @@ impl Comm {
         }
         let times =
             |number: u64| if number == 1 { "once".into() } else { format!("{number} times") };
-        let differs = (0..self.size()).find(|&rank| told[rank] != incoming[rank]);
+        let differs = (0..self.size()).find(|&rank| announced[rank] != incoming[rank]);
         Ok(differs.map_or(Ok(()), |rank| {
             let detail = format!(
                 "rank {rank} names this rank {} as a destination, this rank names it {} as a source",
-                times(told[rank]),
+                times(announced[rank]),
                 times(incoming[rank])
             );
             Err(Error::new(ErrorKind::Mismatch, call, detail))

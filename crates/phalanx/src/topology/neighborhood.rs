@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::comm::Comm;
 use crate::error::Result;
 use crate::raw;
-use crate::raw::collective::{Blocks, Degrees, Form, Part, neighbor_alltoallw};
+use crate::raw::collective::{BlockTable, Degrees, Form, RawBlock, neighbor_alltoallw};
 use crate::raw::topology::Side;
 use crate::record::{Call, Name, Operation};
 
@@ -54,7 +54,7 @@ struct Links {
     /// decides, which both sides know.
     twin: Option<Comm>,
     /// The first rank that receives from somebody and sends to nobody.
-    deaf: Option<usize>,
+    receives_only: Option<usize>,
 }
 
 /// The ranks that are neighbours, and for each the indices at which it is one, in the order in which
@@ -97,7 +97,7 @@ impl Edges {
     }
 
     /// The places of blocks, those of a neighbour together.
-    fn group(&self, parts: &[Part]) -> impl Iterator<Item = Vec<Part>> {
+    fn group(&self, parts: &[RawBlock]) -> impl Iterator<Item = Vec<RawBlock>> {
         self.indices.iter().map(|indices| indices.iter().map(|&index| parts[index]).collect())
     }
 }
@@ -123,7 +123,7 @@ impl Neighborhood {
             sources: neighbors.clone(),
             destinations: neighbors,
             twin: None,
-            deaf: None,
+            receives_only: None,
         };
         Neighborhood::new(call, comm, links, double)
     }
@@ -141,13 +141,14 @@ impl Neighborhood {
             sources: sources.into(),
             destinations: destinations.into(),
             twin: None,
-            deaf: None,
+            receives_only: None,
         };
         let double = links.incoming.are_double() || links.outgoing.are_double();
-        let deaf = !links.sources.is_empty() && links.destinations.is_empty();
-        let deaf = if deaf { comm.rank() as u64 } else { u64::MAX };
-        let [none_is_double, deaf] = comm.smallest(call, [u64::from(!double), deaf])?;
-        links.deaf = (deaf != u64::MAX).then_some(deaf as usize);
+        let receives_only = !links.sources.is_empty() && links.destinations.is_empty();
+        let receives_only = if receives_only { comm.rank() as u64 } else { u64::MAX };
+        let [none_is_double, receives_only] =
+            comm.smallest(call, [u64::from(!double), receives_only])?;
+        links.receives_only = (receives_only != u64::MAX).then_some(receives_only as usize);
         Neighborhood::new(call, comm, links, none_is_double == 0)
     }
 
@@ -199,8 +200,8 @@ impl Neighborhood {
     }
 
     /// The first rank that receives without sending, if there is any.
-    pub(super) fn deaf(&self) -> Option<usize> {
-        self.links.deaf
+    pub(super) fn receives_only(&self) -> Option<usize> {
+        self.links.receives_only
     }
 
     pub(super) fn degrees(&self) -> Degrees {
@@ -236,8 +237,8 @@ impl Neighborhood {
         &self,
         call: &Call<'_>,
         form: Form<'_>,
-        arrays: &mut Option<(Blocks, Blocks)>,
-        (sends, receives): (&[Part], &[Part]),
+        arrays: &mut Option<(BlockTable, BlockTable)>,
+        (sends, receives): (&[RawBlock], &[RawBlock]),
         element: Name,
     ) -> Result<()> {
         let degrees = self.degrees();
@@ -249,13 +250,13 @@ impl Neighborhood {
         // What is incomplete is refused below, where lengths are checked.
         let (blocks, degrees) = if complete && self.is_merged() {
             let Links { incoming, outgoing, .. } = &*self.links;
-            let out = Blocks::of_groups(call, outgoing.group(sends))?;
+            let out = BlockTable::of_groups(call, outgoing.group(sends))?;
             let degrees =
                 Degrees { sources: incoming.ranks.len(), destinations: outgoing.ranks.len() };
-            ((out, Blocks::of_groups(call, incoming.group(receives))?), degrees)
+            ((out, BlockTable::of_groups(call, incoming.group(receives))?), degrees)
         } else {
-            let out = Blocks::at_addresses(call, sends.iter().copied())?;
-            ((out, Blocks::at_addresses(call, receives.iter().copied())?), degrees)
+            let out = BlockTable::at_addresses(call, sends.iter().copied())?;
+            ((out, BlockTable::at_addresses(call, receives.iter().copied())?), degrees)
         };
         let (outgoing, incoming) = arrays.insert(blocks);
         neighbor_alltoallw(call, form, outgoing, incoming, degrees, element)

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bincode::config;
-
 use super::statement::{Activity, CallFacts, CommFacts, Party, RequestFacts, Statement, Traffic};
 use crate::record::{self, CommRecord, Counts, FREE, Kind, Lane, Noted, Peer};
 use crate::{host, raw};
@@ -114,7 +112,7 @@ fn comm_facts(comm: &CommRecord) -> CommFacts {
 /// As bytes of at most so many. What is left out makes the statement incomplete.
 pub(super) fn encode(statement: &mut Statement, most: usize) -> Vec<u8> {
     loop {
-        let bytes = bincode::serde::encode_to_vec(&*statement, config::standard());
+        let bytes = postcard::to_stdvec(&*statement);
         match bytes {
             Ok(bytes) if bytes.len() <= most => return bytes,
             _ => {}
@@ -141,7 +139,7 @@ pub(super) fn encode(statement: &mut Statement, most: usize) -> Vec<u8> {
             statement.history.clear();
             statement.requests.clear();
             statement.failure = None;
-            return bincode::serde::encode_to_vec(&*statement, config::standard())
+            return postcard::to_stdvec(&*statement)
                 .ok()
                 .filter(|bytes| bytes.len() <= most)
                 .unwrap_or_default();
@@ -158,9 +156,7 @@ fn comm_of(activity: &Activity) -> u64 {
 
 /// A statement of bytes that any process may have written.
 pub(super) fn decode(bytes: &[u8]) -> Option<Statement> {
-    let config = config::standard().with_limit::<{ 1 << 20 }>();
-    let (statement, _) = bincode::serde::decode_from_slice(bytes, config).ok()?;
-    Some(statement)
+    postcard::from_bytes(bytes).ok()
 }
 
 /// Whether a rank waits for others, or looks for something from them again and again.

@@ -10,14 +10,14 @@ use crate::host::ProcessState;
 
 /// A rank and the number by which two looks at it are compared.
 #[derive(Clone)]
-pub(super) struct Look {
+pub(super) struct Observation {
     pub rank: usize,
     pub seen: Seen,
     pub sequence: u64,
 }
 
 /// Looks at every rank of the node.
-pub(super) fn of_node(board: &Board) -> Vec<Look> {
+pub(super) fn of_node(board: &Board) -> Vec<Observation> {
     board.members.iter().filter(|member| member.phase() != Phase::Free).map(of).collect()
 }
 
@@ -25,7 +25,7 @@ pub(super) fn of_node(board: &Board) -> Vec<Look> {
 const ROUNDS: usize = 20;
 const ROUND: Duration = Duration::from_micros(200);
 
-fn of(member: &Member) -> Look {
+fn of(member: &Member) -> Observation {
     let mut look = one_look(member);
     for _ in 0..ROUNDS {
         if look.is_some() {
@@ -35,11 +35,11 @@ fn of(member: &Member) -> Look {
         look = one_look(member);
     }
     let sequence = member.sequence();
-    look.unwrap_or(Look { rank: member.world_rank(), seen: Seen::Moving, sequence })
+    look.unwrap_or(Observation { rank: member.world_rank(), seen: Seen::Moving, sequence })
 }
 
 /// One look, or `None` where the slot changed meanwhile.
-fn one_look(member: &Member) -> Option<Look> {
+fn one_look(member: &Member) -> Option<Observation> {
     let sequence = member.sequence();
     let last = || statement_of(member).map(Box::new);
     let seen = match (member.phase(), member.process().state()) {
@@ -58,7 +58,7 @@ fn one_look(member: &Member) -> Option<Look> {
         }
         _ => Seen::Moving,
     };
-    Some(Look { rank: member.world_rank(), seen, sequence })
+    Some(Observation { rank: member.world_rank(), seen, sequence })
 }
 
 fn statement_of(member: &Member) -> Option<Statement> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::Duration;
 
-use super::census::{self, Look};
+use super::census::{self, Observation};
 use super::judge::{Judgement, Verdict, duration, judge, standing};
 use super::remote::{Address, Remote, Secret};
 use super::settings::{Mode, Settings, mode};
@@ -71,11 +71,11 @@ impl Inspector {
         }
         thread::sleep(tick(self.settings).min(CONFIRM));
         let me = self.board.mine();
-        let is_moot = || !me.is_still_at(mine.sequence) || self.board.ending().is_some();
-        let mut second = self.census(|remote| remote.census_again(is_moot));
+        let is_decided = || !me.is_still_at(mine.sequence) || self.board.ending().is_some();
+        let mut second = self.census(|remote| remote.census_again(is_decided));
         // What is on the board may have been said a while ago.
         for looks in [&mut first, &mut second] {
-            if let Some(Look { seen: Seen::Still(statement), .. }) = looks.get_mut(self.rank)
+            if let Some(Observation { seen: Seen::Still(statement), .. }) = looks.get_mut(self.rank)
                 && statement.sequence == mine.sequence
             {
                 statement.still_for = mine.still_for;
@@ -132,13 +132,13 @@ impl Inspector {
     }
 
     /// Every rank of the world.
-    fn census(&self, of_others: impl Fn(&Remote) -> Vec<Look>) -> Vec<Look> {
-        let nothing = |rank| Look {
+    fn census(&self, of_others: impl Fn(&Remote) -> Vec<Observation>) -> Vec<Observation> {
+        let nothing = |rank| Observation {
             rank,
             seen: Seen::Unknown { why: "it has no place on the board of its node".to_owned() },
             sequence: 0,
         };
-        let mut looks: Vec<Look> = (0..self.size).map(nothing).collect();
+        let mut looks: Vec<Observation> = (0..self.size).map(nothing).collect();
         let remote = self.remote.as_ref().map(of_others).unwrap_or_default();
         for look in census::of_node(self.board).into_iter().chain(remote) {
             let rank = look.rank;
@@ -150,7 +150,7 @@ impl Inspector {
     }
 
     /// What follows a proof.
-    fn proved(&mut self, judgement: &Judgement, looks: &[Look]) {
+    fn proved(&mut self, judgement: &Judgement, looks: &[Observation]) {
         if mode() == Mode::Strict {
             self.deliver(judgement, looks);
         } else if self.settings.aborts {
@@ -168,7 +168,7 @@ impl Inspector {
     }
 
     /// Lets the calls of all ranks that are stuck return an error.
-    fn deliver(&mut self, judgement: &Judgement, looks: &[Look]) {
+    fn deliver(&mut self, judgement: &Judgement, looks: &[Observation]) {
         // Who speaks now may be saying just this.
         let Some(voice) = Voice::take(self.board) else { return };
         let stuck: Vec<(usize, u64)> =
@@ -204,7 +204,7 @@ impl Inspector {
     }
 
     /// Says once what ranks wait for.
-    fn warn(&mut self, judgement: &Judgement, looks: &[Look]) {
+    fn warn(&mut self, judgement: &Judgement, looks: &[Observation]) {
         let mine = looks[self.rank].sequence;
         if self.board.mine().is_warned(mine) || self.warned.get(&self.rank) == Some(&mine) {
             return;
@@ -233,12 +233,12 @@ const OTHERS_ACT: Duration = Duration::from_secs(2);
 /// The longest time between two looks that must agree.
 const CONFIRM: Duration = Duration::from_millis(200);
 
-fn seen(looks: &[Look]) -> Vec<Seen> {
+fn seen(looks: &[Observation]) -> Vec<Seen> {
     looks.iter().map(|look| look.seen.clone()).collect()
 }
 
 /// Whether none of these ranks has moved from the first look to the second. All of the first looks are
 /// older than all of the second: so there was a moment at which the ranks were as they are seen.
-fn unchanged(first: &[Look], second: &[Look], ranks: &[usize]) -> bool {
+fn unchanged(first: &[Observation], second: &[Observation], ranks: &[usize]) -> bool {
     ranks.iter().all(|&rank| first[rank].sequence == second[rank].sequence)
 }

@@ -164,7 +164,7 @@ struct Watcher {
     /// after that is.
     inspect_after: Duration,
     interval: Duration,
-    told_at: Option<Instant>,
+    verdict_since: Option<Instant>,
     /// Whether this rank has failed, and other nodes were told.
     knows_of_failure: bool,
 }
@@ -212,7 +212,7 @@ impl Watcher {
             stated: None,
             inspect_after: settings.after(),
             interval: tick(settings),
-            told_at: None,
+            verdict_since: None,
             knows_of_failure: false,
         }
     }
@@ -251,8 +251,8 @@ impl Watcher {
             return;
         }
         let Some(statement) = self.state(sequence, still_for) else { return };
-        let told = slot.is_told(sequence) || self.told_at.is_some();
-        if told && sequence % 2 == 1 {
+        let is_stuck = slot.is_stuck(sequence) || self.verdict_since.is_some();
+        if is_stuck && sequence % 2 == 1 {
             self.tell(sequence);
         } else if still_for >= self.inspect_after && author::waits(&statement) {
             self.inspector.inspect(&statement);
@@ -272,7 +272,7 @@ impl Watcher {
         }
         self.inspector.moved(self.sequence, self.since.elapsed());
         (self.sequence, self.others, self.since) = (sequence, others, Instant::now());
-        (self.stated, self.told_at) = (None, None);
+        (self.stated, self.verdict_since) = (None, None);
         (self.inspect_after, self.interval) = (self.settings.after(), tick(self.settings));
     }
 
@@ -295,16 +295,16 @@ impl Watcher {
 
     /// Tells the thread that waits; ends the job if it does not listen.
     fn tell(&mut self, sequence: u64) {
-        match self.told_at {
+        match self.verdict_since {
             None => {
                 let verdict = match self.inspector.proved_of_mine(sequence) {
                     Some(text) => text.to_owned(),
                     None => voice::verdict(self.board),
                 };
-                record::tell(sequence, &verdict);
+                record::deliver_verdict(sequence, &verdict);
                 // Who has written it may write something else now.
-                self.board.mine().clear_told();
-                self.told_at = Some(Instant::now());
+                self.board.mine().clear_stuck();
+                self.verdict_since = Some(Instant::now());
             }
             Some(at) if at.elapsed() > LEAVES_WITHIN => {
                 failure::end_by_watch(&voice::verdict(self.board), DEADLOCK_CODE);

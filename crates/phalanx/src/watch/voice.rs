@@ -53,10 +53,10 @@ impl<'b> Voice<'b> {
             };
             stuck.iter().filter_map(of)
         };
-        members().for_each(|(_, member, sequence)| member.tell(sequence));
+        members().for_each(|(_, member, sequence)| member.set_stuck(sequence));
         let is_unread = || {
             members().any(|(rank, member, sequence)| {
-                Some(rank) != reader && member.is_told(sequence) && member.sequence() == sequence
+                Some(rank) != reader && member.is_stuck(sequence) && member.sequence() == sequence
             })
         };
         let start = Instant::now();

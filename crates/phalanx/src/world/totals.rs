@@ -27,8 +27,8 @@ type Comms = Vec<Arc<CommRecord>>;
 /// What this rank has begun and others have not ended. Collective.
 pub(super) fn compare(world: &Comm, call: &Call<'_>) -> Result<Vec<String>> {
     let comms = countable();
-    let told = world.alltoallv_by(call, &mine(&comms, world.size()))?;
-    let answers = judged(&comms, &told, world.size());
+    let received = world.alltoallv_by(call, &mine(&comms, world.size()))?;
+    let answers = judged(&comms, &received, world.size());
     let any = answers.iter().any(|list| !list.is_empty());
     if world.everywhere(call, Everywhere::Allreduce, &u8::from(any), BitOr)? == 0 {
         return Ok(Vec::new());
@@ -99,10 +99,10 @@ fn mine(comms: &Comms, size: usize) -> Vec<Vec<Total>> {
 }
 
 /// What is missing, for each rank that knows the line.
-fn judged(comms: &Comms, told: &PerRank<Total>, size: usize) -> Vec<Vec<Total>> {
+fn judged(comms: &Comms, received: &PerRank<Total>, size: usize) -> Vec<Vec<Total>> {
     let mut answers: Vec<Vec<Total>> = vec![Vec::new(); size];
     let mut calls: BTreeMap<(u64, u64), Vec<(usize, u64)>> = BTreeMap::new();
-    for (rank, list) in told.iter().enumerate() {
+    for (rank, list) in received.iter().enumerate() {
         for &[id, what, number, _] in list {
             if what != MESSAGES {
                 calls.entry((id, what)).or_default().push((rank, number));

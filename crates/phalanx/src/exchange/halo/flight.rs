@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Halo, Interior, Part, is_whole};
+use super::{Access, Halo, Interior, is_whole};
 use crate::datatype::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::p2p::{self, Mode};
@@ -170,7 +170,7 @@ impl<T: Element> Halo<T> {
         let permit = crate::raw::permit(&call)?;
         let tag = self.cart.next_collective_tag(&permit, &call);
         let block = Arc::new(Block::new(array));
-        let mut flights = Vec::with_capacity(self.receives.len() + self.sends.len());
+        let mut flights = Vec::with_capacity(self.plan.receives.len() + self.plan.sends.len());
         // SAFETY: who holds the block longest is the task, which is over when all messages are; until
         // then only the interior is lent, and only to be read. A datatype may be freed earlier: MPI
         // completes what uses it as if it had not been (MPI-4.1, section 5.1.9).
@@ -178,12 +178,12 @@ impl<T: Element> Halo<T> {
             self.begin(&call, block.start, tag, |call, part, envelope| {
                 let mut request = raw::null();
                 let expected = match &part {
-                    Part::Receive(_) => self.receives.get(flights.len()).map(|it| it.bytes),
-                    Part::Send(_) => None,
+                    Access::Receive(_) => self.plan.receives.get(flights.len()).map(|it| it.bytes),
+                    Access::Send(_) => None,
                 };
                 match part {
-                    Part::Receive(view) => p2p::irecv(call, view, envelope, &mut request)?,
-                    Part::Send(view) => {
+                    Access::Receive(view) => p2p::irecv(call, view, envelope, &mut request)?,
+                    Access::Send(view) => {
                         p2p::isend(call, Mode::Standard, view, envelope, &mut request)?
                     }
                 }

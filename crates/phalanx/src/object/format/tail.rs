@@ -43,14 +43,14 @@ pub(super) struct Counts {
 
 impl Counts {
     #[inline(always)]
-    fn is_told(&self) -> bool {
+    fn is_written(&self) -> bool {
         self.structs > 0 || self.empty >= MANY_EMPTY
     }
 }
 
 #[inline]
 pub(super) fn append(bytes: &mut Vec<u8>, counts: &Counts, skipped: &mut [Skipped]) {
-    if !counts.is_told() {
+    if !counts.is_written() {
         return;
     }
     let mut word = counts.shape.word();
@@ -164,7 +164,7 @@ impl<'de> Tail<'de> {
         if counts.structs == 0 && rest.is_empty() {
             return Ok(());
         }
-        if !counts.is_told() {
+        if !counts.is_written() {
             return Err(follow(rest.len()));
         }
         match <[u8; 4]>::try_from(rest) {

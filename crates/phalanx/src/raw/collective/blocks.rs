@@ -19,10 +19,10 @@ call_pairs! {
 }
 
 /// A block in memory: where it starts, how many items, of what.
-pub(crate) type Part = (*const c_void, usize, Type);
+pub(crate) type RawBlock = (*const c_void, usize, Type);
 
 /// The arrays of an `alltoallw`: one block of any datatype for each rank. Displacements are bytes.
-pub(crate) struct Blocks {
+pub(crate) struct BlockTable {
     pub base: *mut c_void,
     pub(super) counts: Vec<c_int>,
     starts: Vec<c_int>,
@@ -34,9 +34,9 @@ pub(crate) struct Blocks {
 }
 
 // SAFETY: plain addresses and handles; who starts a call with them promises that they stay valid.
-unsafe impl Send for Blocks {}
+unsafe impl Send for BlockTable {}
 
-impl Drop for Blocks {
+impl Drop for BlockTable {
     fn drop(&mut self) {
         for datatype in self.made.drain(..) {
             datatype::free(datatype);
@@ -44,14 +44,14 @@ impl Drop for Blocks {
     }
 }
 
-impl Blocks {
+impl BlockTable {
     /// Blocks anywhere in memory: each becomes one item of a type that holds its address.
-    pub fn new(call: &Call<'_>, blocks: impl Iterator<Item = Part>) -> Result<Self> {
-        Blocks::of_groups(call, blocks.map(|block| [block]))
+    pub fn new(call: &Call<'_>, blocks: impl Iterator<Item = RawBlock>) -> Result<Self> {
+        BlockTable::of_groups(call, blocks.map(|block| [block]))
     }
 
     fn none() -> Self {
-        Blocks {
+        BlockTable {
             base: ffi::phx_bottom(),
             counts: Vec::new(),
             starts: Vec::new(),
@@ -63,8 +63,8 @@ impl Blocks {
 
     /// The same for the neighbourhood calls, which take addresses: a type is made only for blocks that have
     /// more items than a count can say.
-    pub fn at_addresses(call: &Call<'_>, blocks: impl Iterator<Item = Part>) -> Result<Self> {
-        let mut result = Blocks::none();
+    pub fn at_addresses(call: &Call<'_>, blocks: impl Iterator<Item = RawBlock>) -> Result<Self> {
+        let mut result = BlockTable::none();
         for (pointer, items, kind) in blocks {
             let mut address = 0;
             // SAFETY: the result is writable; the address is only computed with.
@@ -84,11 +84,11 @@ impl Blocks {
     }
 
     /// The same with several blocks for each rank, one after another as one item.
-    pub fn of_groups<G: AsRef<[Part]>>(
+    pub fn of_groups<G: AsRef<[RawBlock]>>(
         call: &Call<'_>,
         groups: impl Iterator<Item = G>,
     ) -> Result<Self> {
-        let mut result = Blocks::none();
+        let mut result = BlockTable::none();
         for group in groups {
             let empty = group.as_ref().iter().all(|&(_, items, _)| items == 0);
             let kind = if empty {
@@ -110,8 +110,8 @@ impl Blocks {
 pub(crate) fn alltoallw(
     call: &Call<'_>,
     form: Form<'_>,
-    send: &Blocks,
-    recv: &Blocks,
+    send: &BlockTable,
+    recv: &BlockTable,
 ) -> Result<()> {
     let ranks = size(call);
     for (which, blocks) in [("send", send), ("receive", recv)] {

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Call, FREE, Kind, Name, What};
 use crate::words::count;
 
-pub(crate) use blocks::{Blocks, Part, alltoallw};
+pub(crate) use blocks::{BlockTable, RawBlock, alltoallw};
 pub(crate) use calls::Form;
 pub(crate) use everywhere::{allgather, allgatherv, alltoall, alltoallv, barrier};
 pub(crate) use mismatch::explain;

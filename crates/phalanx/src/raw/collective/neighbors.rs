@@ -5,7 +5,7 @@ use std::os::raw::{c_int, c_void};
 use phalanx_sys as ffi;
 
 use super::calls::call_pairs;
-use super::{Blocks, Form, Type, expect_items, free, invalid_length, source, target};
+use super::{BlockTable, Form, Type, expect_items, free, invalid_length, source, target};
 use crate::error::Result;
 use crate::raw::large::Counted;
 use crate::raw::{View, ViewMut};
@@ -93,8 +93,8 @@ pub(crate) fn neighbor_alltoall(
 pub(crate) fn neighbor_alltoallw(
     call: &Call<'_>,
     form: Form<'_>,
-    send: &Blocks,
-    recv: &Blocks,
+    send: &BlockTable,
+    recv: &BlockTable,
     degrees: Degrees,
     element: Name,
 ) -> Result<()> {

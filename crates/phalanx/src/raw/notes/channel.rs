@@ -9,7 +9,7 @@ use std::time::Instant;
 use phalanx_sys as ffi;
 
 use super::order::{Key, Number};
-use super::told::Told;
+use super::sent::SentNote;
 use crate::error::Result;
 use crate::raw::strict::{NOTE, NOTE_COMES, Note, base};
 use crate::raw::wait::{Backoff, ignore};
@@ -83,7 +83,7 @@ pub(super) fn find(
     comm: &Identity,
     key: Key,
     number: Number,
-) -> Result<Option<Told>> {
+) -> Result<Option<SentNote>> {
     let Some(channel) = comm.strict else { return Ok(None) };
     let (mut note, mut is_missing) = (None, false);
     gate(call, || {
@@ -116,7 +116,7 @@ pub(super) fn find(
         // Somebody else has sent the message.
         comm.give_away();
     }
-    Ok(note.map(|note| Told {
+    Ok(note.map(|note| SentNote {
         bytes: Note::text(&note[..], 1, TEXTS).parse().unwrap_or(0),
         element: Note::name(&note[..]),
         texts: Box::new(move || [0, 2, 3].map(|index| Note::text(&note[..], index, TEXTS))),

@@ -6,8 +6,8 @@
 
 mod channel;
 mod order;
+mod sent;
 mod shared;
-mod told;
 
 use std::os::raw::c_int;
 use std::sync::{Mutex, PoisonError};
@@ -166,24 +166,24 @@ pub(super) fn check(
     if comm.record().is_foreign() {
         return Ok(());
     }
-    let told = if observer::is_strict() {
+    let note = if observer::is_strict() {
         channel::find(call, comm, key, number)?
     } else {
         number.and_then(|number| shared::find(comm, key, number))
     };
-    let Some(told) = told else {
+    let Some(note) = note else {
         if observer::is_strict() && number.is_some() {
             with_order(|order| order.lose(comm.id()));
         }
         return Ok(());
     };
     // Not every library notices each message that is too long.
-    if observer::is_strict() && room > 0 && told.bytes > room as u64 {
-        let detail = format!("{} bytes were sent, and there is room for {room}", told.bytes);
+    if observer::is_strict() && room > 0 && note.bytes > room as u64 {
+        let detail = format!("{} bytes were sent, and there is room for {room}", note.bytes);
         return Err(Error::new(ErrorKind::Truncated, call, detail));
     }
     let wanted = base(element());
-    if told.element == 0 || wanted.is_empty() || told.element == hash_of_name(wanted) {
+    if note.element == 0 || wanted.is_empty() || note.element == hash_of_name(wanted) {
         return Ok(());
     }
     // What is no object its header does not say; who decodes it names the type that was wanted.
@@ -191,15 +191,15 @@ pub(super) fn check(
         return Ok(());
     }
     // A note of another length is not that of this message.
-    if !observer::is_strict() && status.bytes(call).is_ok_and(|bytes| bytes as u64 != told.bytes) {
+    if !observer::is_strict() && status.bytes(call).is_ok_and(|bytes| bytes as u64 != note.bytes) {
         with_order(|order| order.lose(comm.id()));
         return Ok(());
     }
-    let (bytes, source) = (told.bytes, status.source());
-    let [sent, place, operation] = (told.texts)();
+    let (bytes, source) = (note.bytes, status.source());
+    let [sent, place, operation] = (note.texts)();
     let sent = if sent.is_empty() { "another type".to_owned() } else { format!("`{sent}`") };
     let by = if place.is_empty() { String::new() } else { format!(" ({operation} at {place})") };
-    let help = if told.element == hash_of_name(object()) {
+    let help = if note.element == hash_of_name(object()) {
         ": receive an object with the `_object` form of this operation, such as `recv_object`"
     } else if wanted == object() {
         ": receive elements with the form of this operation without `_object`, such as `recv`"

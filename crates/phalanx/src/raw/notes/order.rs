@@ -92,7 +92,7 @@ impl Order {
     /// A message was matched by something later than all receives that are open.
     pub fn match_now(&mut self, key: Key) -> Number {
         let number = self.assign(self.open.len(), key);
-        self.settle();
+        self.forget_certain();
         number
     }
 
@@ -108,14 +108,14 @@ impl Order {
             None => self.assign(at, key),
         };
         self.open.remove(at);
-        self.settle();
+        self.forget_certain();
         number
     }
 
     /// A receive is over without a message.
     pub fn close(&mut self, place: u16) {
         self.open.retain(|it| it.place != place);
-        self.settle();
+        self.forget_certain();
     }
 
     /// Nothing is known any more of the messages on a communicator.
@@ -168,7 +168,7 @@ impl Order {
     }
 
     /// When nobody is left who may have taken one of its messages, all of them are counted.
-    fn settle(&mut self) {
+    fn forget_certain(&mut self) {
         let open = &self.open;
         self.unsure.retain(|&key| open.iter().any(|it| it.may_take(key)));
     }

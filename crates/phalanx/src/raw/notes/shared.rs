@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use super::order::Key;
-use super::told::Told;
+use super::sent::SentNote;
 use crate::board::{Entry, Member, MessageNumber, NO_TEXT, Text, board};
 use crate::raw::strict::{base, hash_of_name};
 use crate::record::{self, Call, Identity, Name, Operation, What};
@@ -127,7 +127,7 @@ impl Said {
 static FOUND: Mutex<Option<HashMap<usize, usize>>> = Mutex::new(None);
 
 /// What the sender said of a message, if it is still known.
-pub(super) fn find(comm: &Identity, key: Key, number: u64) -> Option<Told> {
+pub(super) fn find(comm: &Identity, key: Key, number: u64) -> Option<SentNote> {
     let sender = member(world_rank(comm, key.source)?)?;
     let receiver = world_rank(comm, comm.rank as c_int)?;
     let (notes, seal, place) = sender.notes();
@@ -142,5 +142,5 @@ pub(super) fn find(comm: &Identity, key: Key, number: u64) -> Option<Told> {
         let mut parts = text.split('\0').map(str::to_owned);
         std::array::from_fn(|_| parts.next().unwrap_or_default())
     };
-    Some(Told { bytes: entry.bytes, element: entry.element, texts: Box::new(texts) })
+    Some(SentNote { bytes: entry.bytes, element: entry.element, texts: Box::new(texts) })
 }

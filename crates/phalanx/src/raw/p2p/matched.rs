@@ -6,7 +6,7 @@ use phalanx_sys as ffi;
 
 use super::{Envelope, RawStatus, half, identity};
 use crate::error::Result;
-use crate::raw::arrival::{received_or_cut, told_length};
+use crate::raw::arrival::{received_or_cut, with_both_lengths};
 use crate::raw::notes::{self, Number, Which};
 use crate::raw::request::Live;
 use crate::raw::wait::{Policy, blocking, policy, until};
@@ -121,7 +121,7 @@ pub(crate) fn mrecv(call: &Call<'_>, mut matched: Matched, view: ViewMut<'_>) ->
     );
     // Its length was known before.
     let came = matched.status.bytes(call)?;
-    let outcome = outcome.map_err(|error| told_length(error, came, view.bytes_in_all()));
+    let outcome = outcome.map_err(|error| with_both_lengths(error, came, view.bytes_in_all()));
     received_or_cut(call, outcome, &status, view.target(), Which::Matched(number))?;
     Ok(status)
 }

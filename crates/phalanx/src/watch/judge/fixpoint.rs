@@ -2,7 +2,7 @@
 
 use super::facts::Ranks;
 use super::met::{self, Begun};
-use super::wait::{Needs, Part, Wait};
+use super::wait::{Awaited, Needs, Wait};
 
 /// The largest set of ranks of which each waits for what only ranks of the set, or ranks that do nothing
 /// any more, could do. It is what remains when ranks that may continue are taken away again and again.
@@ -29,7 +29,7 @@ pub(super) fn stuck(ranks: &Ranks<'_>, waits: &[Option<Wait<'_>>]) -> Vec<bool> 
 
 /// Whether a rank never continues if the dead ones never do.
 fn waits_for_ever(ranks: &Ranks<'_>, wait: &Wait<'_>, is_dead: impl Fn(usize) -> bool) -> bool {
-    let never = |part: &Part<'_>| never_completes(ranks, part, &is_dead);
+    let never = |part: &Awaited<'_>| never_completes(ranks, part, &is_dead);
     if wait.one_is_enough {
         return !wait.parts.is_empty() && wait.parts.iter().all(never);
     }
@@ -43,7 +43,7 @@ fn waits_for_ever(ranks: &Ranks<'_>, wait: &Wait<'_>, is_dead: impl Fn(usize) ->
 /// Whether a part that is not complete never will be.
 pub(super) fn never_completes(
     ranks: &Ranks<'_>,
-    part: &Part<'_>,
+    part: &Awaited<'_>,
     is_dead: impl Fn(usize) -> bool,
 ) -> bool {
     let cannot_help = |rank: usize| is_dead(rank) || has_withdrawn(ranks, part, rank);
@@ -57,7 +57,7 @@ pub(super) fn never_completes(
 
 /// Whether a rank can do nothing more for a part, whatever else it does: it has freed the communicator.
 /// A collective that it has begun before may still be passed on by its library.
-pub(super) fn has_withdrawn(ranks: &Ranks<'_>, part: &Part<'_>, rank: usize) -> bool {
+pub(super) fn has_withdrawn(ranks: &Ranks<'_>, part: &Awaited<'_>, rank: usize) -> bool {
     ranks.has_freed(rank, part.call.comm)
         && (!part.call.kind.is_collective() || met::has_begun(ranks, rank, part.call) == Begun::No)
 }

@@ -108,9 +108,9 @@ const MOST: usize = 64;
 
 /// Tags that two ranks use, and those that programs use which number few messages.
 fn tags_of(ranks: &Ranks<'_>, from: usize, to: usize) -> Vec<i32> {
-    let told = |rank| ranks.calls(rank).filter_map(|call| call.tag);
-    let mut tags: BTreeSet<i32> = told(from).take(MOST).collect();
-    tags.extend(told(to).take(MOST));
+    let tags_of = |rank| ranks.calls(rank).filter_map(|call| call.tag);
+    let mut tags: BTreeSet<i32> = tags_of(from).take(MOST).collect();
+    tags.extend(tags_of(to).take(MOST));
     tags.extend(0..16);
     // The small ones are the most common.
     tags.into_iter().filter(|&tag| tag >= 0).take(2 * MOST).collect()

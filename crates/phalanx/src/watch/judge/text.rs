@@ -1,7 +1,7 @@
 //! How it is said.
 
 use super::facts::Ranks;
-use super::wait::{Part, Wait};
+use super::wait::{Awaited, Wait};
 use crate::watch::statement::{Activity, CallFacts, CommFacts, Kind, Party, Seen};
 use crate::words::count;
 
@@ -218,7 +218,7 @@ pub(super) fn wait(
     ranks: &Ranks<'_>,
     rank: usize,
     wait: &Wait<'_>,
-    counts: impl Fn(&Part<'_>) -> bool,
+    counts: impl Fn(&Awaited<'_>) -> bool,
 ) -> Vec<(String, String)> {
     let mut lines = vec![(call(ranks, rank, wait.call), wait.call.location.clone())];
     let is_wait = matches!(wait.call.kind, Kind::WaitAll | Kind::WaitAny);

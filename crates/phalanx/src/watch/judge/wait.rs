@@ -11,13 +11,13 @@ pub(super) struct Wait<'a> {
     pub call: &'a CallFacts,
     /// Whether one of the parts is enough.
     pub one_is_enough: bool,
-    pub parts: Vec<Part<'a>>,
+    pub parts: Vec<Awaited<'a>>,
     /// What other threads of the rank wait for. Of such a rank nothing is proved.
     pub other_threads: Vec<&'a CallFacts>,
 }
 
 /// One of the things that a call waits for: itself, or a request.
-pub(super) struct Part<'a> {
+pub(super) struct Awaited<'a> {
     pub call: &'a CallFacts,
     pub needs: Needs,
     /// Whether it is certain that this part is not complete.
@@ -75,7 +75,7 @@ fn wait_in<'a>(
     Wait { call, one_is_enough, parts, other_threads: Vec::new() }
 }
 
-fn part<'a>(ranks: &Ranks<'a>, rank: usize, call: &'a CallFacts) -> Part<'a> {
+fn part<'a>(ranks: &Ranks<'a>, rank: usize, call: &'a CallFacts) -> Awaited<'a> {
     // A receive is not complete if no message for it has been sent, a collective not if data is
     // missing that it gives. Whether a library has taken a message out of the sender's hands, nobody
     // tells.
@@ -93,7 +93,7 @@ fn part<'a>(ranks: &Ranks<'a>, rank: usize, call: &'a CallFacts) -> Part<'a> {
         kind if kind.is_collective() => collective(ranks, rank, call),
         _ => (Needs::Open, false),
     };
-    Part { call, needs, is_pending }
+    Awaited { call, needs, is_pending }
 }
 
 fn receiving(ranks: &Ranks<'_>, rank: usize, call: &CallFacts) -> Needs {

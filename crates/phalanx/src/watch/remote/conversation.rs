@@ -9,7 +9,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use bincode::config;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{PROOF, Secret};
@@ -108,8 +107,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn write(&mut self, what_for: &str, message: &impl Serialize) -> io::Result<()> {
-        let bytes = bincode::serde::encode_to_vec(message, config::standard())
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        let bytes =
+            postcard::to_stdvec(message).map_err(|error| io::Error::other(error.to_string()))?;
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         self.stream.write_all(&length.to_le_bytes())?;
         self.stream.write_all(&bytes)?;
@@ -131,10 +130,7 @@ impl<'a> Conversation<'a> {
         if !self.secret.proves(what_for, &[&self.numbers, &bytes], &proof) {
             return Err(io::Error::other("a message that no process of this job has sent"));
         }
-        let config = config::standard().with_limit::<LONGEST>();
-        bincode::serde::decode_from_slice(&bytes, config)
-            .map(|(message, _)| message)
-            .map_err(|error| io::Error::other(error.to_string()))
+        postcard::from_bytes(&bytes).map_err(|error| io::Error::other(error.to_string()))
     }
 }
 

@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bincode::config;
 use rustix::fs::OFlags;
 
 use super::secret::{PROOF, Secret};
 use crate::board::board;
-use crate::watch::census::{self, Look};
+use crate::watch::census::{self, Observation};
 use crate::watch::settings::Settings;
 use crate::watch::statement::Seen;
 use crate::watch::tick;
@@ -70,7 +69,7 @@ impl Known {
 
 /// A look that is no older than a mark.
 pub(super) enum Newer {
-    Look(Look),
+    Observation(Observation),
     NotYet,
     None,
 }
@@ -103,7 +102,7 @@ impl Files {
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         for look in census::of_node(board) {
             let record: Record = ((self.writer, round), look.sequence, look.seen);
-            let Ok(bytes) = bincode::serde::encode_to_vec(&record, config::standard()) else {
+            let Ok(bytes) = postcard::to_stdvec(&record) else {
                 continue;
             };
             let Some(path) = self.path(look.rank) else { return };
@@ -138,8 +137,7 @@ impl Files {
         if !self.secret.proves(FILE, &[bytes], proof) {
             return None;
         }
-        let config = config::standard().with_limit::<LONGEST>();
-        bincode::serde::decode_from_slice(bytes, config).ok().map(|(record, _)| record)
+        postcard::from_bytes(bytes).ok()
     }
 
     fn written(&self) -> MutexGuard<'_, HashSet<usize>> {
@@ -151,22 +149,22 @@ impl Files {
     }
 
     /// What another node left of a rank, however old.
-    pub fn look(&self, rank: usize) -> Option<Look> {
+    pub fn look(&self, rank: usize) -> Option<Observation> {
         match self.record(rank) {
             Some((_, sequence, seen)) => {
                 self.known().entry(rank).or_default().gone = None;
-                Some(Look { rank, seen, sequence })
+                Some(Observation { rank, seen, sequence })
             }
             None => self.ends(rank),
         }
     }
 
     /// A node takes its files back when it ends: for a while that is no reason for a word.
-    fn ends(&self, rank: usize) -> Option<Look> {
+    fn ends(&self, rank: usize) -> Option<Observation> {
         let mut known = self.known();
         let known = known.get_mut(&rank)?;
         known.gone.get_or_insert_with(Instant::now);
-        known.ends().then_some(Look { rank, seen: Seen::Moving, sequence: 0 })
+        known.ends().then_some(Observation { rank, seen: Seen::Moving, sequence: 0 })
     }
 
     /// Remembers how the files are.
@@ -181,18 +179,18 @@ impl Files {
     /// after the mark may hold an older look; the next one of the same writer does not.
     pub fn look_after_mark(&self, rank: usize) -> Newer {
         let Some(((writer, round), sequence, seen)) = self.record(rank) else {
-            return self.ends(rank).map_or(Newer::None, Newer::Look);
+            return self.ends(rank).map_or(Newer::None, Newer::Observation);
         };
         let mut known = self.known();
         // A file that was not there at the first look agrees with nothing; next time it will.
         let Some(known) = known.get_mut(&rank) else {
             known.insert(rank, Known::default());
-            return Newer::Look(Look { rank, seen: Seen::Moving, sequence });
+            return Newer::Observation(Observation { rank, seen: Seen::Moving, sequence });
         };
         if (writer, round) == known.marked || *known.newer.entry(writer).or_insert(round) == round {
             return Newer::NotYet;
         }
-        Newer::Look(Look { rank, seen, sequence })
+        Newer::Observation(Observation { rank, seen, sequence })
     }
 }
 

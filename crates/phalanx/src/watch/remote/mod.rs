@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::census::Look;
+use super::census::Observation;
 use super::is_stopping;
 use super::settings::Settings;
 use super::statement::Seen;
@@ -94,7 +94,7 @@ impl Remote {
     }
 
     /// The ranks of all other nodes.
-    pub fn census(&self) -> Vec<Look> {
+    pub fn census(&self) -> Vec<Observation> {
         self.census_by(|rank| self.files.look(rank))
     }
 
@@ -104,17 +104,17 @@ impl Remote {
     }
 
     /// The ranks of all other nodes, later. A node that can only be seen in files is waited for, until
-    /// it has looked again or `is_moot` says that it does not matter any more.
-    pub fn census_again(&self, is_moot: impl Fn() -> bool) -> Vec<Look> {
+    /// it has looked again or `is_decided` says that it does not matter any more.
+    pub fn census_again(&self, is_decided: impl Fn() -> bool) -> Vec<Observation> {
         let start = Instant::now();
         self.census_by(|rank| {
             loop {
                 let patience = match self.files.look_after_mark(rank) {
-                    Newer::Look(look) => return Some(look),
+                    Newer::Observation(look) => return Some(look),
                     Newer::NotYet => self.files.looks_again,
                     Newer::None => self.files.begins,
                 };
-                if start.elapsed() > patience || is_moot() {
+                if start.elapsed() > patience || is_decided() {
                     return None;
                 }
                 // The other node may wait for news of this one in the same way.
@@ -124,13 +124,13 @@ impl Remote {
         })
     }
 
-    fn census_by(&self, from_file: impl Fn(usize) -> Option<Look>) -> Vec<Look> {
+    fn census_by(&self, from_file: impl Fn(usize) -> Option<Observation>) -> Vec<Observation> {
         let mut looks = Vec::new();
         let mut missed = false;
         for (_, processes) in &self.nodes {
             match self.ask(processes, &Question::Census) {
                 Ok(Answer::Census(answer)) => {
-                    looks.extend(answer.into_iter().map(|(rank, sequence, seen)| Look {
+                    looks.extend(answer.into_iter().map(|(rank, sequence, seen)| Observation {
                         rank,
                         seen,
                         sequence,
@@ -222,9 +222,9 @@ impl Remote {
     }
 }
 
-fn unreachable(rank: usize, error: &io::Error) -> Look {
+fn unreachable(rank: usize, error: &io::Error) -> Observation {
     let why = format!("the watch of its node cannot be reached: {error}");
-    Look { rank, seen: Seen::Unknown { why }, sequence: 0 }
+    Observation { rank, seen: Seen::Unknown { why }, sequence: 0 }
 }
 
 /// How often a file is looked at that should become newer.

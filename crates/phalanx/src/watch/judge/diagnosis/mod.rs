@@ -1,4 +1,4 @@
-//! What is to be said of a deadlock: its causes, who waits, and what helps.
+//! What is to be said of a deadlock: its causes, who waits, and the help.
 
 mod circles;
 mod collectives;
@@ -10,7 +10,7 @@ use super::facts::Ranks;
 use super::fixpoint::{has_withdrawn, never_completes};
 use super::met::{self, Begun, Difference};
 use super::text::{self, Table, ranks_named};
-use super::wait::{Needs, Part, Wait};
+use super::wait::{Awaited, Needs, Wait};
 use crate::watch::statement::CallFacts;
 
 pub(super) use mismatch::mismatch;
@@ -99,7 +99,7 @@ fn hopeless_parts<'w, 'a>(
     ranks: &'w Ranks<'a>,
     wait: &'w Wait<'a>,
     is_dead: &'w dyn Fn(usize) -> bool,
-) -> impl Iterator<Item = &'w Part<'a>> {
+) -> impl Iterator<Item = &'w Awaited<'a>> {
     wait.parts.iter().filter(move |part| never_completes(ranks, part, is_dead))
 }
 
@@ -130,7 +130,7 @@ impl<'a> Case<'a, '_> {
     }
 
     fn lines(&self, rank: usize, wait: &Wait<'_>) -> Vec<(String, String)> {
-        let counts = |part: &Part<'_>| never_completes(self.ranks, part, |it| self.is_dead(it));
+        let counts = |part: &Awaited<'_>| never_completes(self.ranks, part, |it| self.is_dead(it));
         text::wait(self.ranks, rank, wait, counts)
     }
 

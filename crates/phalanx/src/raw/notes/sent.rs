@@ -1,6 +1,6 @@
 //! What a sender says of a message.
 
-pub(super) struct Told {
+pub(super) struct SentNote {
     pub bytes: u64,
     /// The hash of the name of its type, or 0 for none.
     pub element: u64,

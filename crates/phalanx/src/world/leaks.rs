@@ -15,7 +15,7 @@ use crate::{raw, request, watch};
 const MOST_RANKS: usize = 1024;
 
 /// Waits for all ranks, and says on stderr what this one has left behind.
-pub(super) fn say(world: &Comm, location: &'static Location<'static>) -> Result<()> {
+pub(super) fn report(world: &Comm, location: &'static Location<'static>) -> Result<()> {
     let rank = world.rank();
     let tell = |lines: Vec<String>| {
         for line in once(lines) {
@@ -86,9 +86,9 @@ fn forgotten(unfinished: &[String]) -> Vec<String> {
     record::for_each(|it, _| {
         let place = format!("[{}]", it.location);
         // What was dropped is told already; what is the library's own has no line of the program's.
-        let is_told = unfinished.iter().any(|line| line.contains(&place));
+        let is_named = unfinished.iter().any(|line| line.contains(&place));
         let comm = record::known_comms().into_iter().find(|comm| comm.id == it.comm);
-        if let Some(comm) = comm.filter(|comm| !comm.private && !is_told) {
+        if let Some(comm) = comm.filter(|comm| !comm.private && !is_named) {
             let (operation, peer) = (it.operation.name, it.peer);
             lines.push(format!(
                 "{operation}{peer} on `{}` was forgotten and never completed {place}",

@@ -6,9 +6,9 @@ use crate::record::{self, Call, Kind, Name, What};
 
 /// The place of a receive whose message is looked for. Free again when it is dropped.
 #[derive(Default)]
-pub(crate) struct Place(Option<u16>);
+pub(crate) struct PendingReceive(Option<u16>);
 
-impl Place {
+impl PendingReceive {
     /// Says that the call which this thread is inside of waits for it.
     pub fn note(&mut self, call: &Call<'_>, element: Name) -> Result<()> {
         record::mark(self.show(call, element)?);
@@ -23,7 +23,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PendingReceive {
     fn drop(&mut self) {
         if let Some(place) = self.0 {
             record::finish(place);

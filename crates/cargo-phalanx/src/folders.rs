@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::Metadata;
 
 /// The folders of a project, or of where one may come to be.
-pub struct Place {
+pub struct Folders {
     pub is_project: bool,
     pub root: PathBuf,
     pub target: PathBuf,
 }
 
-impl Place {
+impl Folders {
     /// As cargo says it: its settings may put the target folder anywhere.
-    pub fn of(metadata: &Metadata) -> Place {
-        Place {
+    pub fn of(metadata: &Metadata) -> Folders {
+        Folders {
             is_project: true,
             root: metadata.workspace_root.clone().into_std_path_buf(),
             target: metadata.target_directory.clone().into_std_path_buf(),
@@ -22,8 +22,8 @@ impl Place {
     }
 
     /// A folder without a project.
-    pub fn without_project(root: PathBuf) -> Place {
-        Place { is_project: false, target: root.join("target"), root }
+    pub fn without_project(root: PathBuf) -> Folders {
+        Folders { is_project: false, target: root.join("target"), root }
     }
 }
 
