@@ -2,7 +2,7 @@
 //! starts small programs (`programs/`) as jobs and looks at them from outside.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
@@ -121,6 +121,26 @@ fn a_rank_that_panics_ends_all_with_one_report() {
             &[&first_line, "panicked at ", "programs/fail.rs:", "the roof is on fire"],
         );
         assert_eq!(ended.stderr.matches("the roof is on fire").count(), 1, "{}", ended.text());
+    }
+}
+
+#[test]
+#[ignore = "takes 2 minutes: builds everything again"]
+fn a_panic_that_aborts_has_the_report_of_its_rank() {
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--workspace", "--bin", "fail", "--profile", "abort"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo runs");
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    let target = Path::new(FAIL).ancestors().nth(2).expect("the target folder");
+    let program = target.join("abort/fail");
+    let program = program.to_str().expect("a path that is text");
+    for mode in ["panic", "panic-on-all"] {
+        let ended = run(Job::new(program).arg(mode).ranks(3), program);
+        assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.text());
+        assert_one_report(&ended, &["of 3 on ", "panicked at ", "the roof is on fire"]);
+        assert!(ended.outlived() < PROMISE, "{}", ended.text());
     }
 }
 

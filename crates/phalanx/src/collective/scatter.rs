@@ -250,7 +250,7 @@ impl Comm {
         };
         checked.map_err(|error| collective::refused_later(&call, error))?;
         let begin = |(data, mine): &mut (Option<Vec<T>>, Vec<T>), form: Form<'_>| {
-            let send = data.as_deref().map(|it| view_of(call, it)).transpose()?;
+            let send = data.as_deref().map(|it| view_of(&call, it)).transpose()?;
             collective::scatter(&call, form, send, view_of_mut(&call, mine)?, root)
         };
         let storage = (data, zeros(share));
