@@ -7,6 +7,7 @@ use crate::comm::{Comm, Dest, Source, Status};
 use crate::datatype::{Element, Payload, PayloadMut, zeros};
 use crate::error::Result;
 use crate::p2p::{ReceivedAtMost, ReceivedWhole, status_of};
+use crate::raw;
 use crate::raw::p2p::{self, Mode};
 use crate::raw::request::Live;
 use crate::record::{Call, IRECV, IRECV_AT_MOST, ISEND, ISSEND, Operation};
@@ -290,6 +291,8 @@ impl Comm {
     ) -> Result<Request<R>> {
         let call = self.call(operation, location).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
+        // What is refused takes no memory for its message.
+        let _permit = raw::permit(&call)?;
         let begin = |buffer: &mut Vec<T>, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
             unsafe {

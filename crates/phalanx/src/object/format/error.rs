@@ -56,17 +56,22 @@ impl Error {
     }
 }
 
+/// Whether it is not one of the types that serde's derive makes.
+fn is_written_by_people(name: &str) -> bool {
+    !name.contains("::_::") && !name.contains("::__") && !name.starts_with("serde::private::")
+}
+
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { text, within, path, .. } = &*self.0;
         if !path.is_empty() {
             let path: Vec<&str> = path.iter().rev().copied().collect();
             write!(f, "field `{}`", path.join("."))?;
-            if let Some(name) = within {
+            if let Some(name) = within.filter(|name| is_written_by_people(name)) {
                 write!(f, " (`{}`)", name.trim_start_matches('&'))?;
             }
             f.write_str(": ")?;
-        } else if let Some(name) = within {
+        } else if let Some(name) = within.filter(|name| is_written_by_people(name)) {
             write!(f, "`{}` inside it: ", name.trim_start_matches('&'))?;
         }
         f.write_str(text)

@@ -259,7 +259,7 @@ pub(super) fn elsewhere(ranks: &Ranks<'_>, rank: usize) -> (String, String) {
             (what, String::new())
         }
         Some(Seen::Finalized) => ("has finalized MPI".to_owned(), String::new()),
-        Some(Seen::Moving) => ("makes progress".to_owned(), String::new()),
+        Some(Seen::Moving) => ("making progress".to_owned(), String::new()),
         Some(Seen::Stopped(_)) => {
             (format!("stopped by a signal, since {}", last(&since)), String::new())
         }
