@@ -297,6 +297,41 @@ fn a_receive_that_is_dropped_takes_no_message_or_says_which() {
     }
 }
 
+#[test]
+fn a_receive_of_an_object_that_is_dropped_takes_no_message_or_says_which() {
+    for wait in ["library", "poll"] {
+        let ended = run(life("dropped-objects", 2).env("PHALANX_WAIT", wait));
+        assert_eq!(ended.code, Some(0), "{}", ended.text());
+        let notes = || ended.stderr.lines().filter(|it| it.contains("took a message"));
+        assert_eq!(notes().count(), gone_of(&ended), "{}", ended.text());
+        for gone in ended.stdout.lines().filter_map(|line| line.strip_prefix("taken at ")) {
+            let (place, letters) = gone.split_once(' ').expect("a place and a number");
+            let letters = letters.trim_end_matches(" letters").parse::<usize>().expect("a number");
+            let is_it = |note: &&str| {
+                let (_, rest) = note.split_once("took a message of ").expect("as above");
+                let bytes = rest.split(' ').next().and_then(|it| it.parse::<usize>().ok());
+                note.contains(place)
+                    && bytes.is_some_and(|bytes| (letters..letters + 200).contains(&bytes))
+            };
+            assert!(notes().any(|note| is_it(&note)), "{gone}: {}", ended.text());
+        }
+        let cancelled = ended.stderr.matches("it was cancelled").count();
+        assert_eq!(cancelled, 6 - gone_of(&ended), "{}", ended.text());
+        assert!(!ended.stderr.contains("never received"), "{}", ended.text());
+    }
+}
+
+#[test]
+fn a_job_ends_although_the_rest_of_an_object_is_never_received() {
+    for watch in ["on", "strict", "off"] {
+        let ended = run(life("received-typed", 2).env("PHALANX_WATCH", watch));
+        assert_eq!(ended.code, Some(0), "{watch}: {}", ended.text());
+        if watch == "off" {
+            ended.assert_says(&["send_object to rank 1 were never received", "life.rs:"]);
+        }
+    }
+}
+
 /// How many messages were taken by receives that had been dropped.
 fn gone_of(ended: &Ended) -> usize {
     ended.stdout.matches("taken at ").count()

@@ -55,6 +55,8 @@ fn main() -> ExitCode {
             phalanx::run(move |world| world.barrier().map(|()| println!("{steps} steps")))
         }
         "dropped-receives" => phalanx::run(|world| dropped_receives(&world)),
+        "dropped-objects" => phalanx::run(|world| dropped_objects(&world)),
+        "received-typed" => phalanx::run(|world| received_typed(&world)),
         "refused-then-stuck" => phalanx::run(|world| refused_then_stuck(&world)),
         "no-such-rank" => phalanx::run(|world| world.send(&1, 1)),
         "before-run" => before_run(),
@@ -410,6 +412,38 @@ fn dropped_receives(world: &Comm) -> Result<()> {
         None => println!("taken at {}:{line}:", file!()),
     }
     Ok(())
+}
+
+/// The same for objects: a short one, and one of which the first message says how long it is.
+fn dropped_objects(world: &Comm) -> Result<()> {
+    let me = world.rank();
+    drop(world.irecv_object::<String>(from(me).tag(1))?);
+    for (tag, letters) in [(2, 3), (3, 1_000_000)] {
+        let line = line!() + 1;
+        let receiving = world.irecv_object::<String>(from(me).tag(tag))?;
+        let sending = world.isend_object(&"a".repeat(letters), to(me).tag(tag))?;
+        drop(receiving);
+        let mut found = None;
+        for _ in 0..1000 {
+            found = found.or(world.try_probe(from(me).tag(tag))?);
+        }
+        match found {
+            Some(message) => assert_eq!(message.recv_object::<String>()?.len(), letters),
+            None => println!("taken at {}:{line}: {letters} letters", file!()),
+        }
+        sending.wait()?;
+    }
+    world.barrier()
+}
+
+/// A long object is received as elements: the program handles the error, and what follows is nobody's.
+fn received_typed(world: &Comm) -> Result<()> {
+    if world.rank() == 0 {
+        world.send_object(&vec![1_u8; 1_000_000], 1)
+    } else {
+        assert!(world.recv::<Vec<u8>>(0).is_err());
+        Ok(())
+    }
 }
 
 /// Refused calls and drops on another thread, and then two ranks that wait for each other.

@@ -267,15 +267,28 @@ fn sweep(most: usize) {
     });
 }
 
-/// Waits until all of them are complete: where nothing else lets MPI make progress until the others have
-/// received them.
-pub(crate) fn finish_all() {
-    let mut backoff = Backoff::new();
+/// How long the last messages may take once every rank has come to the end: their receivers have them.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// Waits until all of them are complete, where nothing else lets MPI make progress until the others have
+/// received them. Called when all ranks have come to the end: says which nobody has received.
+pub(crate) fn finish_all() -> Vec<String> {
+    let (start, mut backoff) = (Instant::now(), Backoff::new());
+    let describe = |it: &Detached| match it.peer {
+        Peer::To(rank) if it.bytes > 0 => Some(format!(
+            "{} bytes of {} to rank {rank} were never received [{}]",
+            it.bytes, it.operation.name, it.location
+        )),
+        _ => None,
+    };
     loop {
         sweep(usize::MAX);
         let sends = with_list(|list| list.iter().any(|it| matches!(it.peer, Peer::To(_))));
         if !sends || record::has_verdict() {
-            return;
+            return Vec::new();
+        }
+        if start.elapsed() > LAST_MESSAGES {
+            return with_list(|list| list.iter().filter_map(describe).collect());
         }
         backoff.pause();
     }

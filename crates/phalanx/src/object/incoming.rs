@@ -21,6 +21,8 @@ pub(crate) struct Incoming {
     /// Where everything comes that follows the first part.
     private: Arc<Identity>,
     stage: Stage,
+    /// The end of the first part, and the length of the whole message where that is known.
+    came: Option<(RawStatus, Option<usize>)>,
 }
 
 enum Stage {
@@ -91,7 +93,7 @@ impl Incoming {
         unsafe { p2p::irecv(call, memory.view(0, None), from, &mut request.0)? };
         request.0.of_object();
         let stage = Stage::First { request, memory, status: None };
-        Ok(Incoming { private: private.clone(), stage })
+        Ok(Incoming { private: private.clone(), stage, came: None })
     }
 
     /// Goes on where the first part is here.
@@ -101,7 +103,7 @@ impl Incoming {
         first: &[u8],
         status: RawStatus,
     ) -> Result<Self> {
-        let mut it = Incoming { private: private.clone(), stage: Stage::Over };
+        let mut it = Incoming { private: private.clone(), stage: Stage::Over, came: None };
         let head = wire::head(first);
         let mut memory = Memory::new(call, first.len().max(rest_of(head, first.len())), 1)?;
         memory.write(first);
@@ -120,6 +122,7 @@ impl Incoming {
         // SAFETY: so many bytes have been received.
         let head = wire::head(unsafe { memory.first(length) });
         let total = rest_of(head, length);
+        self.came = Some((status, Some(total)));
         let follows = total > length || head.is_some_and(|head| head.segments > 0);
         let tags = 0..crate::comm::tag_upper_bound();
         if let Some(Head { tag, .. }) = head.filter(|head| follows && !tags.contains(&head.tag)) {
@@ -192,6 +195,7 @@ impl Incoming {
                     let Some(came) = came else { return Ok(Progress::Pending) };
                     let Stage::First { memory, .. } = self.take_stage() else { continue };
                     if may_be_cancelled && came.was_cancelled(call)? {
+                        self.came = Some((came, None));
                         return Ok(Progress::Complete);
                     }
                     let length = came.bytes(call)?;
@@ -357,6 +361,10 @@ impl<C: Codec, T: DeserializeOwned, R> Task<R> for Receiving<C, T, R> {
 
     fn completed(&mut self, status: RawStatus) {
         self.incoming.completed(status);
+    }
+
+    fn received(&self) -> Option<(RawStatus, Option<usize>)> {
+        self.incoming.came
     }
 
     fn take(&mut self, call: &Call<'_>) -> Result<R> {

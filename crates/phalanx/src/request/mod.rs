@@ -119,8 +119,8 @@ impl<R, U, F: FnOnce(R) -> U + Send> Task<U> for Mapped<R, F> {
         self.task.completed(status);
     }
 
-    fn status(&self) -> Option<RawStatus> {
-        self.task.status()
+    fn received(&self) -> Option<(RawStatus, Option<usize>)> {
+        self.task.received()
     }
 
     fn take(&mut self, call: &Call<'_>) -> Result<U> {
@@ -279,7 +279,10 @@ impl<R: 'static> Request<R> {
             return self.conclude(outcome).map(Some);
         };
         raw::request::cancel(&call, handle)?;
-        let status = raw::request::wait(&call, handle)?;
+        let status = match raw::request::wait(&call, handle) {
+            Ok(status) => status,
+            Err(error) => return self.conclude(Err(error)).map(Some),
+        };
         if status.was_cancelled(&call)? {
             self.task = None;
             return Ok(None);

@@ -53,8 +53,8 @@ impl<R> Orphan for Abandoned<R> {
         match self.task.poll(&origin.call()) {
             Ok(Progress::Pending) => false,
             Ok(Progress::Complete) => {
-                if let Some(status) = self.task.status().filter(|_| receives(origin)) {
-                    note_received(origin, &status);
+                if let Some((status, length)) = self.task.received().filter(|_| receives(origin)) {
+                    note_received(origin, &status, length);
                 }
                 true
             }
@@ -138,13 +138,13 @@ fn note_cancelled(origin: &Origin) {
 
 /// Notes what became of a receive: it was cancelled, or it has taken a message before it could be.
 #[cold]
-fn note_received(origin: &Origin, status: &RawStatus) {
+fn note_received(origin: &Origin, status: &RawStatus, length: Option<usize>) {
     let call = origin.call();
     if status.was_cancelled(&call).unwrap_or(false) {
         return note_cancelled(origin);
     }
     let Ok(source) = usize::try_from(status.source()) else { return };
-    let bytes = status.bytes(&call).unwrap_or(0);
+    let bytes = length.or_else(|| status.bytes(&call).ok()).unwrap_or(0);
     note(format!(
         "{} was dropped and took a message of {bytes} bytes from rank {source}, tag {}, that nobody \
          has seen [{}]",

@@ -34,8 +34,8 @@ pub(crate) trait Task<R>: Send {
     /// Says that the MPI request was completed by somebody else.
     fn completed(&mut self, _status: RawStatus) {}
 
-    /// What came, of a receive that is complete.
-    fn status(&self) -> Option<RawStatus> {
+    /// What came, of a receive that is complete, and its length where that is not what MPI says.
+    fn received(&self) -> Option<(RawStatus, Option<usize>)> {
         None
     }
 
@@ -101,8 +101,8 @@ where
         self.status = Some(status);
     }
 
-    fn status(&self) -> Option<RawStatus> {
-        self.status
+    fn received(&self) -> Option<(RawStatus, Option<usize>)> {
+        self.status.map(|status| (status, None))
     }
 
     fn take(&mut self, call: &Call<'_>) -> Result<R> {
