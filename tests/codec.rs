@@ -190,6 +190,15 @@ struct SkipsWithoutName(
 );
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum SkipsInVariant {
+    Pair(
+        #[serde(skip_serializing_if = "is_default", default)] u8,
+        #[serde(skip_serializing_if = "is_default", default)] u8,
+    ),
+    Fields(u8, Vec<u8>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 struct Tagged {
     a: u64,
@@ -215,6 +224,16 @@ fn fields_that_only_one_side_has_are_an_error() {
     }
     arrives(&NoDefault { count: 2, rest: 1 });
     arrives(&SkipsWithoutName(4, 5));
+    // Fields without names would move up.
+    for value in [SkipsWithoutName(0, 5), SkipsWithoutName(5, 0)] {
+        let text = trip::<SelfDescribing, _>(&(value.clone(), 7_u8)).unwrap_err();
+        assert!(text.contains("1 of 2 fields without names were sent"), "{text}");
+        let text = trip::<SelfDescribing, _>(&SkipsInVariant::Pair(value.0, value.1)).unwrap_err();
+        assert!(text.contains("1 of 2 fields without names"), "{text}");
+    }
+    for value in [SkipsInVariant::Pair(4, 5), SkipsInVariant::Fields(1, vec![0])] {
+        assert_eq!(trip::<SelfDescribing, _>(&value), Ok(value));
+    }
     let value = OnlySent { a: 1, b: 0, c: 3 };
     assert_eq!(trip::<SelfDescribing, _>(&value), Ok(value));
     let value = OnlyRead { a: 1, b: 0, c: 3 };

@@ -125,7 +125,8 @@ fn wrong_length(announced: usize, came: usize) -> Error {
 fn tagged() -> Error {
     Error::about_type(format!(
         "the name of a variant or struct is written as a field (`#[serde(tag = \"…\")]`), which the \
-         default codec cannot read: {REMEDY}"
+         default codec cannot read: {REMEDY}; a `Serialize` by hand gives it `&self.name` instead of \
+         `self.name.as_str()`"
     ))
 }
 

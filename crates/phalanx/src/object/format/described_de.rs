@@ -16,7 +16,7 @@ use super::kind::Kind;
 
 /// Makes a value of all of the bytes.
 pub(in super::super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut source = In { input: Input::new(bytes), depth: Depth::of_decoder() };
+    let mut source = In { input: Input::new(bytes), depth: Depth::of_decoder(), fields: None };
     let value = T::deserialize(&mut source)?;
     match source.input.len() {
         0 => Ok(value),
@@ -27,6 +27,9 @@ pub(in super::super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, E
 pub(super) struct In<'de> {
     input: Input<'de>,
     depth: Depth,
+    /// How many fields without names the next value has. Without the check a field that was skipped would
+    /// shift the others.
+    fields: Option<usize>,
 }
 
 impl HasDepth for In<'_> {
@@ -73,9 +76,14 @@ impl<'de> In<'de> {
         Ok(value)
     }
 
-    fn seq<V: Visitor<'de>>(&mut self, left: Option<usize>, visitor: V) -> Result<V::Value, Error> {
+    fn seq<V: Visitor<'de>>(
+        &mut self,
+        left: Option<usize>,
+        fields: Option<usize>,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         self.nested(|source| {
-            let mut parts = Parts { source, left };
+            let mut parts = Parts { source, left, came: 0, fields };
             let value = visitor.visit_seq(&mut parts)?;
             parts.finish()?;
             Ok(value)
@@ -84,7 +92,7 @@ impl<'de> In<'de> {
 
     fn map<V: Visitor<'de>>(&mut self, left: Option<usize>, visitor: V) -> Result<V::Value, Error> {
         self.nested(|source| {
-            let mut parts = Parts { source, left };
+            let mut parts = Parts { source, left, came: 0, fields: None };
             let value = visitor.visit_map(&mut parts)?;
             parts.finish()?;
             Ok(value)
@@ -102,6 +110,7 @@ impl<'de> Deserializer<'de> for &mut In<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let fields = self.fields.take();
         match self.kind()? {
             Kind::Unit => visitor.visit_unit(),
             Kind::False => visitor.visit_bool(false),
@@ -131,9 +140,9 @@ impl<'de> Deserializer<'de> for &mut In<'de> {
             }
             Kind::Seq => {
                 let length = self.elements()?;
-                self.seq(Some(length), visitor)
+                self.seq(Some(length), fields, visitor)
             }
-            Kind::OpenSeq => self.seq(None, visitor),
+            Kind::OpenSeq => self.seq(None, fields, visitor),
             Kind::Map => {
                 let length = self.elements()?;
                 self.map(Some(length), visitor)
@@ -164,6 +173,16 @@ impl<'de> Deserializer<'de> for &mut In<'de> {
         self.nested(|source| visitor.visit_newtype_struct(source))
     }
 
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.fields = Some(fields);
+        self.deserialize_any(visitor)
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -188,7 +207,7 @@ impl<'de> Deserializer<'de> for &mut In<'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit_struct seq tuple map struct identifier ignored_any
     }
 
     fn is_human_readable(&self) -> bool {
@@ -200,17 +219,29 @@ impl<'de> Deserializer<'de> for &mut In<'de> {
 struct Parts<'s, 'de> {
     source: &'s mut In<'de>,
     left: Option<usize>,
+    came: usize,
+    /// How many there must be.
+    fields: Option<usize>,
 }
 
 impl Parts<'_, '_> {
-    fn has_next(&mut self) -> bool {
-        match &mut self.left {
+    fn has_next(&mut self) -> Result<bool, Error> {
+        let has_next = match &mut self.left {
             Some(0) => false,
             Some(left) => {
                 *left -= 1;
                 true
             }
             None => self.source.next() != Some(Kind::End),
+        };
+        self.came += usize::from(has_next);
+        match self.fields {
+            Some(fields) if !has_next && self.came < fields => Err(Error::about_type(format!(
+                "{} of {fields} fields without names were sent: a field may be skipped only where fields \
+                 have names",
+                self.came
+            ))),
+            _ => Ok(has_next),
         }
     }
 
@@ -230,7 +261,7 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Error> {
-        if !self.has_next() {
+        if !self.has_next()? {
             return Ok(None);
         }
         let value = seed.deserialize(&mut *self.source);
@@ -249,7 +280,7 @@ impl<'de> MapAccess<'de> for Parts<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Error> {
-        if !self.has_next() {
+        if !self.has_next()? {
             return Ok(None);
         }
         seed.deserialize(&mut *self.source).map(Some)
@@ -333,8 +364,9 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         value.map_err(|error| error.in_type(type_name::<S::Value>))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+    fn tuple_variant<V: Visitor<'de>>(self, fields: usize, visitor: V) -> Result<V::Value, Error> {
         self.with_content(true)?;
+        self.source.fields = Some(fields);
         self.source.deserialize_any(visitor)
     }
 
