@@ -332,6 +332,19 @@ fn a_job_ends_although_the_rest_of_an_object_is_never_received() {
     }
 }
 
+#[test]
+fn the_destructor_of_a_thread_local_value_may_send_and_receive_objects() {
+    let ended = run(life("objects-in-a-destructor", 2));
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+}
+
+#[test]
+fn a_receive_that_was_cancelled_is_not_said_to_be_dropped() {
+    let ended = run(life("too-long-to-cancel", 2).env("PHALANX_WATCH", "strict"));
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    assert!(!ended.stderr.contains("dropped"), "{}", ended.text());
+}
+
 /// How many messages were taken by receives that had been dropped.
 fn gone_of(ended: &Ended) -> usize {
     ended.stdout.matches("taken at ").count()

@@ -1,5 +1,6 @@
 //! Starts, ends, panics and leaves in the way that its argument names. `lifecycle.rs` starts it.
 
+use std::cell::RefCell;
 use std::env;
 use std::io::Write as _;
 use std::os::raw::{c_int, c_void};
@@ -57,6 +58,10 @@ fn main() -> ExitCode {
         "dropped-receives" => phalanx::run(|world| dropped_receives(&world)),
         "dropped-objects" => phalanx::run(|world| dropped_objects(&world)),
         "received-typed" => phalanx::run(|world| received_typed(&world)),
+        "objects-in-a-destructor" => {
+            phalanx::run_with(Threading::Multiple, |world| objects_in_a_destructor(&world))
+        }
+        "too-long-to-cancel" => phalanx::run(|world| too_long_to_cancel(&world)),
         "refused-then-stuck" => phalanx::run(|world| refused_then_stuck(&world)),
         "no-such-rank" => phalanx::run(|world| world.send(&1, 1)),
         "before-run" => before_run(),
@@ -444,6 +449,56 @@ fn received_typed(world: &Comm) -> Result<()> {
         assert!(world.recv::<Vec<u8>>(0).is_err());
         Ok(())
     }
+}
+
+/// A thread whose last words are objects, when its thread-local values are dropped.
+fn objects_in_a_destructor(world: &Comm) -> Result<()> {
+    struct Last(Comm);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let me = self.0.rank();
+            let words = vec![me as u8; 100_000];
+            let sending = self.0.isend_object("first", to(me).tag(3)).expect("it is sent");
+            assert_eq!(self.0.recv_object::<String>(from(me).tag(3)).expect("it comes"), "first");
+            sending.wait().expect("it has left");
+            self.0.send_object(&words, to(0).tag(1)).expect("it is sent");
+        }
+    }
+
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+    let comm = world.clone();
+    let thread = thread::spawn(move || {
+        LAST.replace(Some(Last(comm.clone())));
+        // What the library keeps for the thread is made later, and dropped earlier.
+        comm.send_object(&comm.rank(), to(0).tag(2)).expect("it is sent");
+    });
+    if world.rank() == 0 {
+        for rank in 0..world.size() {
+            assert_eq!(world.recv_object::<usize>(from(rank).tag(2))?, rank);
+            let words: Vec<u8> = world.recv_object(from(rank).tag(1))?;
+            assert_eq!(words, vec![rank as u8; 100_000]);
+        }
+    }
+    thread.join().expect("no panic");
+    Ok(())
+}
+
+/// A receive that has a message which is too long is told so, and is over.
+fn too_long_to_cancel(world: &Comm) -> Result<()> {
+    if world.rank() == 0 {
+        world.send(&[1_u8; 100], 1)?;
+        return world.barrier();
+    }
+    let receiving = world.irecv_into([0_u8; 4], 0)?;
+    world.barrier()?;
+    for _ in 0..1000 {
+        assert!(world.try_probe(from(0).tag(9))?.is_none());
+    }
+    assert!(receiving.cancel().is_err_and(|error| error.is_truncated()));
+    Ok(())
 }
 
 /// Refused calls and drops on another thread, and then two ranks that wait for each other.

@@ -32,10 +32,11 @@ thread_local! {
 
 /// Lends the thread's buffer, or a new one where it is in use: a user's serialisation may send too.
 fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut buffer = SENT.take();
+    let mut buffer = SENT.try_with(RefCell::take).unwrap_or_default();
     let result = f(&mut buffer);
     if buffer.capacity() <= KEPT {
-        SENT.replace(buffer);
+        // At the end of a thread, in the destructor of another thread-local value, nothing is kept.
+        let _ = SENT.try_with(|sent| sent.replace(buffer));
     }
     result
 }
@@ -43,12 +44,12 @@ fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 /// Lends the thread's buffer for the first part of a message.
 #[inline]
 fn with_room<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
-    let mut buffer = RECEIVED.take();
+    let mut buffer = RECEIVED.try_with(RefCell::take).unwrap_or_default();
     if buffer.len() < FIRST {
         buffer.resize(FIRST, 0);
     }
     let result = f(&mut buffer);
-    RECEIVED.replace(buffer);
+    let _ = RECEIVED.try_with(|received| received.replace(buffer));
     result
 }
 

@@ -25,6 +25,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -134,9 +135,13 @@ fn segment_of<T: Element>(elements: &[T]) -> Segment {
 }
 
 thread_local! {
-    static TRANSPORT: RefCell<Option<Transport>> = const { RefCell::new(None) };
+    // Not dropped at the end of a thread, when they are empty: destructors of other thread-local values may send
+    // objects.
+    static TRANSPORT: RefCell<ManuallyDrop<Option<Transport>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
     /// The error of MPI behind a serde error, which can only hold a text.
-    static FAILED: RefCell<Option<Error>> = const { RefCell::new(None) };
+    static FAILED: RefCell<ManuallyDrop<Option<Error>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// Puts back what was there, also when a serialisation of the user's panics.
@@ -144,15 +149,16 @@ struct Restore(Option<Transport>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        TRANSPORT.with_borrow_mut(|transport| *transport = self.0.take());
+        TRANSPORT.with_borrow_mut(|transport| **transport = self.0.take());
     }
 }
 
 fn with_transport<R>(transport: Transport, f: impl FnOnce() -> R) -> (R, Option<Transport>) {
-    let restore = Restore(TRANSPORT.replace(Some(transport)));
-    FAILED.with_borrow_mut(|failed| *failed = None);
+    let before = TRANSPORT.replace(ManuallyDrop::new(Some(transport)));
+    let restore = Restore(ManuallyDrop::into_inner(before));
+    FAILED.with_borrow_mut(|failed| **failed = None);
     let result = f();
-    let transport = TRANSPORT.take();
+    let transport = ManuallyDrop::into_inner(TRANSPORT.take());
     drop(restore);
     (result, transport)
 }
@@ -210,12 +216,12 @@ pub(super) fn receiving<R>(
 }
 
 fn take_failure() -> Result<()> {
-    FAILED.with_borrow_mut(Option::take).map_or(Ok(()), Err)
+    FAILED.with_borrow_mut(|failed| failed.take()).map_or(Ok(()), Err)
 }
 
 fn fail(error: Error) -> String {
     let text = error.to_string();
-    FAILED.with_borrow_mut(|failed| *failed = Some(error));
+    FAILED.with_borrow_mut(|failed| **failed = Some(error));
     text
 }
 
@@ -239,7 +245,7 @@ pub fn serialize<T: Element, S: Serializer>(
 
 /// The place of large elements. In the second pass they have been sent when it returns.
 fn note_or_send<T: Element>(elements: &[T]) -> std::result::Result<u8, String> {
-    let route = TRANSPORT.with_borrow_mut(|transport| match transport {
+    let route = TRANSPORT.with_borrow_mut(|transport| match &mut **transport {
         Some(Transport::Counting(segments)) => {
             segments.push(segment_of(elements));
             Err(beside(segments.len() - 1))
@@ -297,7 +303,7 @@ impl<'de, T: Element> Visitor<'de> for Elements<T> {
 fn receive<T: Element>(place: u8) -> std::result::Result<Vec<T>, String> {
     let segment = TRANSPORT.with_borrow_mut(|transport| {
         const NOT_THERE: &str = "the message announces a segment that does not exist";
-        let Some(Transport::Receiving { segments, done }) = transport else {
+        let Some(Transport::Receiving { segments, done }) = &mut **transport else {
             return Err(NOT_THERE);
         };
         if segments.len() > 0 && place != beside(*done) {
