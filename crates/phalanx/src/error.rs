@@ -80,9 +80,10 @@ pub enum ErrorKind {
     /// Make the call on the main thread, or ask for more: `#[phalanx::main(threads = "multiple")]`. See
     /// [`Threading`](crate::Threading).
     Thread,
-    /// MPI is not initialised, or it is finalized already.
+    /// The call does not fit what was done before: MPI is not initialised, or finalized already; the result of a
+    /// request was taken already.
     ///
-    /// Make the call inside of `#[phalanx::main]` or [`run`](crate::run).
+    /// Make calls inside of `#[phalanx::main]` or [`run`](crate::run).
     State,
     /// The program was started in a way in which its processes cannot find each other.
     ///
@@ -141,7 +142,7 @@ impl ErrorKind {
             ErrorKind::Encode => "value cannot be encoded",
             ErrorKind::Decode => "damaged message",
             ErrorKind::Thread => "call from a thread that is not allowed to",
-            ErrorKind::State => "MPI is not running",
+            ErrorKind::State => "not possible now",
             ErrorKind::Launch => "launcher mismatch",
             ErrorKind::Setting => "invalid setting",
             ErrorKind::InUse => "still in use",
@@ -355,7 +356,7 @@ predicates! {
     is_encode => Encode: "a value could not be encoded";
     is_decode => Decode: "a message is damaged";
     is_thread => Thread: "the calling thread may not use MPI";
-    is_state => State: "MPI is not running";
+    is_state => State: "MPI is not running, or what was done before does not allow the call";
     is_launch => Launch: "the program was started by the wrong launcher";
     is_setting => Setting: "an environment variable of this library has an invalid value";
     is_in_use => InUse: "something is still in use";

@@ -451,7 +451,11 @@ pub fn self_() -> Option<Comm> {
 #[track_caller]
 pub fn wtime() -> f64 {
     let call = Call::local(&WTIME, Location::caller());
-    assert!(raw::state::is_running(), "{}", Error::new(ErrorKind::State, &call, ""));
+    assert!(
+        raw::state::is_running(),
+        "{}",
+        Error::new(ErrorKind::State, &call, "MPI is not running")
+    );
     raw::world::wtime()
 }
 
