@@ -681,6 +681,11 @@ fn there_is_help_and_a_manual_page_for_each_command() {
         let page = fs::read_to_string(folder.0.join(format!("cargo-phalanx-{command}.1")));
         assert!(page.expect("a page").contains(".TH"), "{command}");
     }
+    // What a command does is said in full, not only in the line of the list.
+    let setup = said(&mut phalanx(&["setup", "--help"]));
+    setup.leaves_with(0).prints("What is installed already is not changed.");
+    let run = said(&mut phalanx(&["run", "--help"]));
+    run.leaves_with(0).prints("Arguments:\n  [ARGUMENTS]...");
     said(&mut phalanx(&["man"])).leaves_with(0).prints(".SH NAME");
     said(&mut phalanx(&["man", "--output", "/dev/null/x"]))
         .leaves_with(101)

@@ -28,23 +28,16 @@ impl Cli {
     }
 }
 
+/// The words of each in help are those of its arguments: here they would replace them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build a program and run it on several ranks
     Run(run::Arguments),
-    /// Run the tests in strict mode, with a summary by number of ranks
     Test(test::Arguments),
-    /// Diagnose the MPI installations of this machine, with advice
     Doctor(doctor::Arguments),
-    /// Write a script for a batch system
     Batch(batch::Arguments),
-    /// Install an MPI and what a build needs, with or without root
     Setup(setup::Arguments),
-    /// Create a project: a program for several ranks, and its test
     New(new::Arguments),
-    /// Print completions for a shell
     Completions(documents::Completions),
-    /// Print the manual page, or write those of all commands
     Man(documents::Man),
 }
 

@@ -18,6 +18,7 @@ use anstream::AutoStream;
 use anstream::stream::RawStream;
 use anyhow::{Context as _, Result, bail};
 use clap::ColorChoice;
+use clap::builder::Resettable::Reset;
 use phalanx_launch::{
     Batch, EndOfJob, Family, Finished, Host, Job, Launcher, Output, Plan, RunningJob,
 };
@@ -93,7 +94,7 @@ pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
     /// Arguments for the program, after --
-    #[arg(last = true, value_name = "ARGUMENTS")]
+    #[arg(last = true, value_name = "ARGUMENTS", help_heading = Reset)]
     arguments: Vec<OsString>,
 }
 

@@ -9,6 +9,7 @@ use std::process::{ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use clap::builder::Resettable::Reset;
 
 use crate::folders::Folders;
 use crate::project::{Build, cargo};
@@ -48,9 +49,10 @@ pub struct Arguments {
     #[arg(long, help_heading = "What to build")]
     lib: bool,
     /// Run only tests whose name contains this
+    #[arg(help_heading = Reset)]
     filter: Option<String>,
     /// Arguments for the test programs, after --
-    #[arg(last = true, value_name = "ARGUMENTS")]
+    #[arg(last = true, value_name = "ARGUMENTS", help_heading = Reset)]
     arguments: Vec<OsString>,
 }
 
@@ -58,7 +60,7 @@ pub struct Arguments {
 enum Watch {
     /// Sends do not rely on buffering, deadlocks are errors, collectives are compared
     Strict,
-    /// As in programs: deadlocks are errors
+    /// As in programs: a proved deadlock ends the job
     On,
     /// Nothing is watched
     Off,
