@@ -89,7 +89,7 @@ give_up() {
     fi
     mapfile -t packages < <(packages_of "$@")
     if ! has python3; then
-        hint=", or python3, with which this script fetches MPI and libclang by itself"
+        hint=", or only python3: MPI and libclang are then installed without root"
         [[ " $* " == *" compiler "* ]] && hint=" (with python3 the first two are enough)"
     fi
     if [[ -s $setup_log ]]; then

