@@ -43,7 +43,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
     let check = |way: &str, got: &[f64]| {
         assert_eq!(got, vec![left as f64; LENGTH], "{way}: another message came");
         if rank == 0 {
-            println!("{way}: every message came");
+            println!("{way}: every message arrived");
         }
     };
 

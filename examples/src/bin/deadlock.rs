@@ -23,7 +23,8 @@ use phalanx::prelude::*;
 
 use Watch::{On, Strict};
 
-/// Makes a mistake with messages, to show how it is explained. Ends with exit code 1.
+/// Makes a mistake with messages, to show how it is explained. Ends with exit code 86 when
+/// the watch ends the job, otherwise with 1.
 #[derive(Parser)]
 #[command(
     name = "deadlock",
@@ -97,7 +98,7 @@ const CASES: &[Case] = cases! {
     "never-completed" => never_completed, 2, On:
         "a receive that is dropped, and that no message matches";
     "different-collectives" => different_collectives, 2, Strict:
-        "two ranks call two collectives in another order";
+        "two ranks call two collectives in different orders";
     "different-root" => different_root, 2, Strict:
         "every rank thinks that it is the root";
     "different-reduction" => different_reduction, 2, Strict:

@@ -47,7 +47,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
         let got = world.recv_into(&mut buffer, from(sender).tag(VALUES))?;
         assert_eq!(got.len, length, "rank {sender} announced another length");
         assert_eq!(buffer[got.len - 1], length as f64 - 1.0, "rank {sender} sent other values");
-        println!("from anybody: {length} numbers of rank {sender}");
+        println!("from any source: {length} numbers from rank {sender}");
     }
     Ok(ExitCode::SUCCESS)
 }

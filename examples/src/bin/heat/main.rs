@@ -59,7 +59,7 @@ struct Args {
     /// Write a checkpoint into this folder when told to stop (SIGUSR1, SIGTERM), and leave with code 85
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
-    /// Write one after every so many steps, too
+    /// Also write one every STEPS steps
     #[arg(
         long,
         value_name = "STEPS",
@@ -68,7 +68,7 @@ struct Args {
         value_parser = examples::whole(1..=1_000_000_000)
     )]
     every: Option<u64>,
-    /// Go on from the latest checkpoint, if there is one
+    /// Continue from the latest checkpoint, if there is one
     #[arg(long, requires = "checkpoint")]
     resume: bool,
     /// Print a JSON object: size, steps, ranks, grid, resumed_from, mean, identical, seconds
