@@ -1,6 +1,7 @@
 //! What the examples share: the command line of a program that runs as many processes.
 
-use std::{ops::RangeInclusive, process::ExitCode};
+use std::ops::RangeInclusive;
+use std::process::{self, ExitCode};
 
 use clap::Parser;
 use phalanx::prelude::*;
@@ -26,15 +27,22 @@ pub fn arguments<A: Parser>(world: &Comm) -> Result<A, ExitCode> {
     })
 }
 
-/// Ends a program that takes no arguments and was given one: a typing error should not go unnoticed.
-pub fn takes_no_arguments(world: &Comm) {
+/// Ends a program that takes no arguments and was given one, on every rank: with code 0 after help, else with 2, because
+/// a typing error should not go unnoticed.
+pub fn takes_no_arguments() {
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or_default();
-    if let Some(argument) = arguments.next() {
-        let advice = format!("start it as `mpirun -n 4 {program}`");
-        world.abort(2, &format!("{name} takes no arguments, and was given `{argument}`: {advice}"));
-    }
+    let Some(argument) = arguments.next() else { return };
+    phalanx::parse_arguments(|| {
+        let usage = format!("Usage: mpirun -n 4 {program}");
+        if argument == "--help" || argument == "-h" {
+            println!("{name} takes no arguments\n\n{usage}");
+            process::exit(0);
+        }
+        eprintln!("error: {name} takes no arguments, and was given `{argument}`\n\n{usage}");
+        process::exit(2);
+    });
 }
 
 /// Says once for the whole job what went wrong, and gives the exit code 1.

@@ -21,7 +21,7 @@ struct Config {
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     let root = 0;
 
     let mut table = [0u64; 100];

@@ -13,7 +13,7 @@ use phalanx::prelude::*;
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     let host = phalanx::processor_name()?;
     let hello = format!("hello from rank {} of {} on {host}", world.rank(), world.size());
     if let Some(lines) = world.gather_object(&hello, 0)? {

@@ -32,7 +32,7 @@ struct Job {
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<ExitCode> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     if world.size() < 2 {
         return Ok(examples::refuse(&world, "objects needs 2 ranks: mpirun -n 2 objects"));
     }

@@ -19,7 +19,7 @@ const VALUES: i32 = 2;
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<ExitCode> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     let (rank, size) = (world.rank(), world.size());
     if size < 2 {
         let need = "point_to_point needs 2 ranks or more: mpirun -n 2 point_to_point";

@@ -14,7 +14,7 @@ use phalanx::{Located, prelude::*};
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     let (rank, size) = (world.rank(), world.size());
     let n = size as u64;
 

@@ -13,7 +13,7 @@ use phalanx::prelude::*;
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     let (rank, size) = (world.rank(), world.size());
     let (left, right) = ((rank + size - 1) % size, (rank + 1) % size);
 

@@ -14,7 +14,7 @@ use phalanx::{distribution::BlockDistribution, prelude::*};
 
 #[phalanx::main]
 fn main(world: Comm) -> phalanx::Result<()> {
-    examples::takes_no_arguments(&world);
+    examples::takes_no_arguments();
     let (rank, size) = (world.rank(), world.size());
     let root = 0;
 
