@@ -597,8 +597,10 @@ fn buffered_sends_need_a_buffer_and_room_in_it(world: Comm) -> phalanx::Result<(
     let spare = world.dup()?;
     let error = spare.bsend(&vec![1_u8; 1 << 20], right).expect_err("there is no buffer yet");
     assert!(error.is_buffer_full(), "{error}");
-    let error = phalanx::attach_buffer(1 << 31).expect_err("more than MPI can count");
-    assert!(error.is_unsupported(), "{error}");
+    for bytes in [1 << 31, 1 << 45, usize::MAX] {
+        let error = phalanx::attach_buffer(bytes).expect_err("more than MPI can count");
+        assert!(error.is_unsupported(), "{error}");
+    }
 
     let room = 2 * (8000 + phalanx::bsend_overhead());
     phalanx::attach_buffer(room)?;

@@ -3,8 +3,9 @@
 use std::panic::Location;
 use std::sync::{Mutex, PoisonError};
 
+use crate::datatype::try_zeros;
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::p2p;
+use crate::raw::{self, p2p};
 use crate::record::{BUFFER_ATTACH, BUFFER_DETACH, Call};
 
 /// MPI keeps the address until the buffer is detached, so it is leaked while attached.
@@ -24,7 +25,8 @@ unsafe impl Send for Attached {}
 ///
 /// # Errors
 /// [`InUse`](ErrorKind::InUse) if there is a buffer already,
-/// [`Unsupported`](ErrorKind::Unsupported) for more than `i32::MAX` bytes.
+/// [`Unsupported`](ErrorKind::Unsupported) for more than `i32::MAX` bytes,
+/// [`BufferFull`](ErrorKind::BufferFull) if there is no memory for so many.
 ///
 /// MPI: `MPI_Buffer_attach`, MPI-4.1 section 3.6.
 #[track_caller]
@@ -34,7 +36,14 @@ pub fn attach_buffer(bytes: usize) -> Result<()> {
     if attached.is_some() {
         return Err(Error::new(ErrorKind::InUse, &call, "a buffer is attached already"));
     }
-    let memory = Box::into_raw(vec![0_u8; bytes].into_boxed_slice());
+    // What is refused takes no memory.
+    let _permit = raw::permit(&call)?;
+    raw::c_count(&call, "size of the buffer in bytes", bytes)?;
+    let Some(memory) = try_zeros::<u8>(bytes) else {
+        let detail = format!("there is no memory for a buffer of {bytes} bytes");
+        return Err(Error::new(ErrorKind::BufferFull, &call, detail));
+    };
+    let memory = Box::into_raw(memory.into_boxed_slice());
     // SAFETY: the memory stays allocated until it is detached.
     let result = unsafe { p2p::buffer_attach(&call, memory.cast(), bytes) };
     match result {
