@@ -72,6 +72,12 @@ fn leave(world: &Comm, code: u8) -> ExitCode {
     }
 }
 
+/// A number with its noun: "1 rank", "4 ranks".
+pub fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Reads a whole number in `range`, in each way people write large ones: `20000000`, `20_000_000`
 /// and `2e7`. For `#[arg(value_parser = …)]`.
 pub fn whole(

@@ -100,8 +100,10 @@ if [[ $code -eq 85 || ($code -eq 0 && -e $again) ]]; then
     fi
     echo "== stopped with a checkpoint: queued again, $(date -Is)"
     scontrol requeue "$SLURM_JOB_ID" || exit 85
-    # Slurm ends this script now.
-    sleep 60
+    # Slurm ends this script now, which waits without a child: nothing says "Terminated".
+    trap 'exit 85' TERM
+    exec {never}<> <(:)
+    read -r -t 60 -u "$never" || true
 fi
 echo "== ended with exit code $code, $(date -Is)"
 exit "$code"

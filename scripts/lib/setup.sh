@@ -10,13 +10,16 @@
 #
 # `setup` says nothing when nothing is missing, one line when it installs something, and one
 # sentence (exit code 1) when it cannot. It exports what cargo needs. What it installs without
-# root lies under target/ and goes with `cargo clean`, or in the folder that PHALANX_WHEELS names.
+# root lies under target/ and goes with `cargo clean`, or in the folder that PHALANX_WHEELS names. What
+# `cargo phalanx setup` has installed for the user is used, too.
 
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${PHALANX_PROJECT:-$(cd "$lib/../.." && pwd)}
 target_root=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 setup_log=${PHALANX_WHEELS:-$target_root}/setup.log
 wheel_root=${PHALANX_WHEELS:-$target_root/mpi}
+user_wheels=${XDG_DATA_HOME:-${HOME:-/nonexistent}/.local/share}/phalanx/mpi
+if [[ -z ${PHALANX_WHEELS:-} && ! -d $wheel_root && -d $user_wheels ]]; then wheel_root=$user_wheels; fi
 given_rustflags=${RUSTFLAGS:-}
 setup_installs=yes
 setup_changes=yes

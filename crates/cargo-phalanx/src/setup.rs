@@ -5,10 +5,11 @@ use std::io::{self, IsTerminal as _};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Result;
+use rustix::process::geteuid;
 
 use crate::folders::Folders;
 use crate::project::Build;
-use crate::tools::{self, Tools};
+use crate::tools::{self, Tools, on_path};
 use crate::values::Mpi;
 use crate::{FAILURE, print};
 
@@ -70,7 +71,10 @@ fn check(family: Mpi, here: &Folders) -> Result<ExitCode> {
     let mpi = tools.as_ref().map(|it| format!("{} ({})", it.mpi, it.compiler.display()));
     let launcher = tools.as_ref().map(|it| it.launcher.display().to_string());
     let setup = command_for(family);
-    let installs = format!("`{setup}` installs it");
+    let has_a_way =
+        geteuid().is_root() || ["sudo", "python3"].iter().any(|it| on_path(it).is_some());
+    let needs = if has_a_way { "" } else { " as root, or with python3" };
+    let installs = format!("`{setup}` installs it{needs}");
     let rustup = "install it from https://rustup.rs".to_owned();
     let found = String::new;
     let mut text = String::new();
@@ -92,7 +96,7 @@ fn check(family: Mpi, here: &Folders) -> Result<ExitCode> {
         true => {
             "\nAll tools are installed: `cargo phalanx new NAME` creates a project.\n".to_owned()
         }
-        false => format!("\n`{setup}` installs what is missing.\n"),
+        false => format!("\n`{setup}` installs what is missing{needs}.\n"),
     };
     print::out(text)?;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })

@@ -30,7 +30,7 @@ fn main(world: Comm) -> phalanx::Result<()> {
     }
 
     if let Some(columns) = world.gather(&column, 0)? {
-        println!("a matrix of {size} rows, transposed:");
+        println!("a matrix of {}, transposed:", examples::count(size, "row"));
         for column in columns.chunks(size) {
             println!("  {column:?}");
         }

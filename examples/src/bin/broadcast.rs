@@ -38,7 +38,8 @@ fn main(world: Comm) -> phalanx::Result<()> {
 
     world.barrier()?;
     if world.rank() == root {
-        println!("{} ranks have the table of {} numbers and {config:?}", world.size(), table.len());
+        let ranks = examples::count(world.size(), "rank");
+        println!("the table of {} numbers and {config:?} are on {ranks}", table.len());
     }
     Ok(())
 }

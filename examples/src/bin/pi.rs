@@ -71,7 +71,8 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
             println!("{}", serde_json::to_string(&report).expect("plain numbers"));
         } else {
             println!(
-                "pi = {pi} (error {error:.1e}, {steps} steps on {ranks} ranks in {seconds:.3} s)"
+                "pi = {pi} (error {error:.1e}, {steps} steps on {} in {seconds:.3} s)",
+                examples::count(world.size(), "rank")
             );
         }
         let allowed = 1.0 / (12.0 * (steps as f64).powi(2)) + 1e-15;

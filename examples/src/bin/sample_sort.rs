@@ -57,7 +57,7 @@ fn main(world: Comm) -> phalanx::Result<ExitCode> {
         let (mut before, after) = (before.into_flat(), after.into_flat());
         before.sort_unstable();
         assert!(before == after, "not sorted");
-        println!("{} numbers sorted on {} ranks", after.len(), world.size());
+        println!("{} numbers sorted on {}", after.len(), examples::count(world.size(), "rank"));
     }
     Ok(ExitCode::SUCCESS)
 }
