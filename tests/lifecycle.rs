@@ -233,6 +233,10 @@ fn a_panic_is_reported_when_a_signal_ends_the_process() {
     let ended = run(life("abort-after-panic", 2));
     assert!(ended.code != Some(0), "{}", ended.text());
     ended.assert_says(&["rank 0 of 2", "programs/life.rs:", "the real cause"]);
+
+    let ended = run(life("abort-after-caught-panic", 2));
+    assert!(ended.code != Some(0), "{}", ended.text());
+    ended.assert_says(&["was aborted", "may have been caught", "not the cause"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::env;
 use std::io::Write as _;
 use std::os::raw::{c_int, c_void};
+use std::panic;
 use std::process::{self, Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
@@ -43,6 +44,13 @@ fn main() -> ExitCode {
         "same-panic-in-drop" => phalanx::run(|world| panic_in_drop(&world, "the real cause")),
         "panic-in-callback" => phalanx::run(|world| panic_in_callback(&world)),
         "abort-after-panic" => phalanx::run(|world| abort_after_panic(&world)),
+        "abort-after-caught-panic" => phalanx::run(|world| -> Result<()> {
+            if world.rank() == 0 {
+                assert!(panic::catch_unwind(|| panic!("not the cause")).is_err());
+                process::abort();
+            }
+            world.barrier()
+        }),
         "exit-while-stdout-is-locked" => exit_while_locked(Threading::Funneled),
         "exit-while-stdout-is-locked-multiple" => exit_while_locked(Threading::Multiple),
         "exit-before" => phalanx::run(|_world| -> Result<()> { process::exit(0) }),

@@ -164,7 +164,10 @@ static LAST_WORDS: LastWords =
 
 fn prepare_last_words(panics: &str) {
     let who = failure::who();
-    let text = format!("phalanx: {who} aborted after a panic that could not be caught:{panics}\n");
+    // The abort may have another cause, such as a lack of memory.
+    let text = format!(
+        "phalanx: {who} was aborted; its last panics, which may have been caught:{panics}\n"
+    );
     let text = &text.as_bytes()[..text.len().min(LONGEST)];
     LAST_WORDS.length.store(0, Ordering::Release);
     for (place, &byte) in LAST_WORDS.bytes.iter().zip(text) {
