@@ -246,3 +246,46 @@ fn calls_before_the_start_and_after_the_end_are_errors() {
         assert!(success && stdout.matches("as it should be").count() == ranks, "on {ranks} ranks");
     }
 }
+
+/// A refused `free` gives the communicator back, whenever the other thread comes.
+#[phalanx::test(ranks = [1], threads = "serialized")]
+fn a_free_that_is_refused_gives_the_communicator_back(world: Comm) -> phalanx::Result<()> {
+    if phalanx::threading() != Threading::Serialized {
+        return Ok(());
+    }
+    fn until<T>(mut call: impl FnMut() -> phalanx::Result<T>) -> T {
+        loop {
+            match call() {
+                Ok(result) => return result,
+                Err(error) => assert!(error.is_thread(), "{error}"),
+            }
+        }
+    }
+    let stop = AtomicBool::new(false);
+    thread::scope(|s| {
+        s.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = world.try_probe(any());
+                thread::yield_now();
+            }
+        });
+        let given_back = |freed: phalanx::Result<()>| {
+            let error = freed.err()?;
+            assert!(error.is_thread(), "{error}");
+            Some(error.into_comm().expect("it is given back"))
+        };
+        for number in 0..1000 {
+            let mut left = if number % 4 == 0 {
+                let grid = until(|| world.cart(&[1], &[true])).expect("one rank fits");
+                given_back(grid.free())
+            } else {
+                Some(until(|| world.dup()))
+            };
+            while let Some(comm) = left.take() {
+                left = given_back(comm.free());
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    Ok(())
+}

@@ -253,16 +253,18 @@ impl Comm {
     #[track_caller]
     pub fn free(self) -> Result<()> {
         let location = Location::caller();
-        if let Err(error) = self.check_free(location) {
-            return Err(error.giving_back(Box::new(self)));
-        }
+        // Held to the end: no other thread comes between the check and what gives the communicator away.
+        let permit = raw::permit(&self.call(&COMM_FREE, location));
+        let _permit = match permit.and_then(|permit| self.check_free(location).map(|()| permit)) {
+            Ok(permit) => permit,
+            Err(error) => return Err(error.giving_back(Box::new(self))),
+        };
         match Arc::try_unwrap(self.inner) {
             Ok(mut inner) => {
                 if let Some(birth) = inner.birth.take() {
                     birth.freed();
                 }
                 let call = Call::on(&COMM_FREE, &inner.identity, location);
-                let _permit = raw::permit(&call)?;
                 children::free(&call, &[inner.identity.clone(), inner.private.clone()])
             }
             Err(inner) => {

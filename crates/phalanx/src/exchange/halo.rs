@@ -141,6 +141,7 @@ impl Cart {
     ) -> Result<Halo<T>> {
         no_padding::<T>();
         let call = self.call(&HALO, Location::caller());
+        let _permit = crate::raw::permit(&call)?;
         let given = widths.iter().flat_map(|&(before, after)| [before, after]);
         let others = [widths.len(), size_of::<T>(), (corners == Corners::Fill).into()];
         // All ranks run the same program, in which a type has one name.

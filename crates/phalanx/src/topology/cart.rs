@@ -162,6 +162,7 @@ impl Comm {
         location: &'static Location<'static>,
     ) -> Result<Option<Cart>> {
         let call = self.call(operation, location);
+        let _permit = raw::permit(&call)?;
         let given = dims.iter().copied().chain(periods.iter().map(|&periodic| periodic.into()));
         let lengths = [dims.len(), periods.len(), reorder.into()];
         self.all_alike(&call, digest(lengths.into_iter().chain(given)), "grid")?;
@@ -371,6 +372,7 @@ impl Cart {
     pub fn sub(&self, remain: &[bool]) -> Result<Cart> {
         let location = Location::caller();
         let call = self.call(&CART_SUB, location);
+        let _permit = raw::permit(&call)?;
         let given = remain.iter().map(|&it| it.into());
         self.all_alike(&call, digest([remain.len()].into_iter().chain(given)), "dimensions")?;
         self.one_for_each(&CART_SUB, "answers", remain.len(), location)?;
@@ -392,7 +394,9 @@ impl Cart {
     #[track_caller]
     pub fn dup(&self) -> Result<Cart> {
         let location = Location::caller();
-        let made = raw::comm::dup(&self.call(&COMM_DUP, location), self.handle())?;
+        let call = self.call(&COMM_DUP, location);
+        let _permit = raw::permit(&call)?;
+        let made = raw::comm::dup(&call, self.handle())?;
         let shape = (self.dims().to_vec(), self.periods().to_vec());
         Cart::adopt(&COMM_DUP, made, format!("{} (dup)", self.name()), shape, location)
     }

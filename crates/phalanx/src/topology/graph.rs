@@ -117,6 +117,7 @@ impl Comm {
         location: &'static Location<'static>,
     ) -> Result<Graph> {
         let call = self.call(operation, location);
+        let _permit = raw::permit(&call)?;
         let checked = self.check_adjacent(&call, sources, destinations)?;
         self.none_failed(&call, checked)?;
         let flag = [u64::from(reorder)];
@@ -209,6 +210,7 @@ impl Comm {
     pub fn graph_from_edges(&self, edges: &[(usize, usize, u32)], reorder: bool) -> Result<Graph> {
         let location = Location::caller();
         let call = self.call(&GRAPH_EDGES, location);
+        let _permit = raw::permit(&call)?;
         let ends = edges.iter().flat_map(|&(source, destination, _)| [source, destination]);
         let checked = self.check_nodes(&call, ends).and_then(|()| {
             edges.iter().try_for_each(|&(_, _, weight)| {
@@ -267,7 +269,9 @@ impl Graph {
     #[track_caller]
     pub fn dup(&self) -> Result<Graph> {
         let location = Location::caller();
-        let made = raw::comm::dup(&self.call(&COMM_DUP, location), self.handle())?;
+        let call = self.call(&COMM_DUP, location);
+        let _permit = raw::permit(&call)?;
+        let made = raw::comm::dup(&call, self.handle())?;
         Graph::adopt(&COMM_DUP, made, format!("{} (dup)", self.name()), location)
     }
 
