@@ -17,6 +17,7 @@ use super::saved::{Checkpoint, Refused};
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host;
+use crate::raw;
 use crate::record::{CHECKPOINT_LATEST, CHECKPOINT_OPEN, CHECKPOINT_SAVE, Call};
 
 /// The checkpoints of one program, in a folder that the hosts of all ranks share.
@@ -75,6 +76,7 @@ impl Folder {
     pub fn open(comm: &Comm, path: impl Into<PathBuf>) -> Result<Folder> {
         let files = Files { path: path.into() };
         let call = comm.call(&CHECKPOINT_OPEN, Location::caller());
+        let _permit = raw::permit(&call)?;
         let prepare = || -> Result<_, String> {
             files.make()?;
             let lock = files.lock()?;
@@ -132,6 +134,7 @@ impl Folder {
     pub fn open_to_read(comm: &Comm, path: impl Into<PathBuf>) -> Result<Folder> {
         let files = Files { path: path.into() };
         let call = comm.call(&CHECKPOINT_OPEN, Location::caller());
+        let _permit = raw::permit(&call)?;
         let at_root = (comm.rank() == 0)
             .then(|| files.steps().map(drop).map_err(|reason| whose(comm, &reason)));
         let outcome: Result<(), String> = comm.bcast_object(at_root, 0)?;
@@ -209,6 +212,7 @@ impl Folder {
     pub fn save(&self, step: u64, part: &Part<'_>) -> Result<()> {
         let comm = &self.comm;
         let call = comm.call(&CHECKPOINT_SAVE, Location::caller());
+        let _permit = raw::permit(&call)?;
         if !self.saves {
             let detail = format!("{} was opened to read", self.path().display());
             return Err(Error::new(ErrorKind::State, &call, detail));
@@ -260,6 +264,7 @@ impl Folder {
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
         let comm = &self.comm;
         let call = comm.call(&CHECKPOINT_LATEST, Location::caller());
+        let _permit = raw::permit(&call)?;
         // Somebody may save while we look, and remove what is in our list.
         const ATTEMPTS: usize = 10;
         let mut reason = String::new();

@@ -6,6 +6,7 @@ use std::panic::Location;
 use super::BlockDistribution;
 use crate::datatype::{Element, try_zeros};
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw;
 use crate::record::{Call, DISTRIBUTION, DISTRIBUTION_GATHER, DISTRIBUTION_SCATTER, Operation};
 use crate::topology::Cart;
 
@@ -156,6 +157,7 @@ impl GridDistribution {
     pub fn scatter<T: Element>(&self, whole: Option<&[T]>, root: usize) -> Result<Vec<T>> {
         let location = Location::caller();
         let call = self.call(&DISTRIBUTION_SCATTER, location).root(root);
+        let _permit = raw::permit(&call)?;
         self.cart.check_root(&call, root)?;
         let is_root = self.cart.rank() == root;
         let prepared = (|| {
@@ -197,6 +199,7 @@ impl GridDistribution {
     pub fn gather<T: Element>(&self, block: &[T], root: usize) -> Result<Option<Vec<T>>> {
         let location = Location::caller();
         let call = self.call(&DISTRIBUTION_GATHER, location).root(root);
+        let _permit = raw::permit(&call)?;
         self.cart.check_root(&call, root)?;
         let prepared = (|| {
             self.expect(&call, "block", block.len(), &self.block_shape)?;
@@ -309,6 +312,7 @@ mod array {
             D: Dimension,
         {
             let call = self.call(&DISTRIBUTION_SCATTER, Location::caller()).root(root);
+            let _permit = raw::permit(&call)?;
             self.cart.check_root(&call, root)?;
             let whole = whole.filter(|_| self.cart.rank() == root);
             let checked = self.expect_dimensions::<D>(&call).and_then(|()| {
@@ -337,6 +341,7 @@ mod array {
             D: Dimension,
         {
             let call = self.call(&DISTRIBUTION_GATHER, Location::caller()).root(root);
+            let _permit = raw::permit(&call)?;
             self.cart.check_root(&call, root)?;
             let checked = self.expect_shape(&call, block.shape(), &self.block_shape);
             self.cart.none_failed(&call, checked)?;
