@@ -303,11 +303,16 @@ fn a_receive_that_is_dropped_takes_no_message_or_says_which() {
 
 #[test]
 fn a_receive_of_an_object_that_is_dropped_takes_no_message_or_says_which() {
-    for wait in ["library", "poll"] {
-        let ended = run(life("dropped-objects", 2).env("PHALANX_WAIT", wait));
+    let settings =
+        [("PHALANX_WAIT", "library"), ("PHALANX_WAIT", "poll"), ("PHALANX_WATCH", "strict")];
+    for (variable, value) in settings {
+        let ended = run(life("dropped-objects", 2).env(variable, value));
         assert_eq!(ended.code, Some(0), "{}", ended.text());
-        let notes = || ended.stderr.lines().filter(|it| it.contains("took a message"));
-        assert_eq!(notes().count(), gone_of(&ended), "{}", ended.text());
+        let notes = || ended.stderr.lines().filter(|it| it.contains("took a message of"));
+        let no_objects = ended.stdout.matches("of another kind").count();
+        let taken = gone_of(&ended) + no_objects;
+        assert_eq!(notes().count(), taken, "{}", ended.text());
+        assert_eq!(ended.stderr.matches("of another kind").count(), no_objects, "{}", ended.text());
         for gone in ended.stdout.lines().filter_map(|line| line.strip_prefix("taken at ")) {
             let (place, letters) = gone.split_once(' ').expect("a place and a number");
             let letters = letters.trim_end_matches(" letters").parse::<usize>().expect("a number");
@@ -320,7 +325,7 @@ fn a_receive_of_an_object_that_is_dropped_takes_no_message_or_says_which() {
             assert!(notes().any(|note| is_it(&note)), "{gone}: {}", ended.text());
         }
         let cancelled = ended.stderr.matches("it was cancelled").count();
-        assert_eq!(cancelled, 6 - gone_of(&ended), "{}", ended.text());
+        assert_eq!(cancelled, 8 - taken, "{}", ended.text());
         assert!(!ended.stderr.contains("never received"), "{}", ended.text());
     }
 }

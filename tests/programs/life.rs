@@ -446,6 +446,15 @@ fn dropped_objects(world: &Comm) -> Result<()> {
         }
         sending.wait()?;
     }
+    // What it takes is no object.
+    let receiving = world.irecv_object::<String>(from(me).tag(4))?;
+    let sending = world.isend([1_u8; 20_000], to(me).tag(4))?;
+    drop(receiving);
+    match world.try_probe(from(me).tag(4))? {
+        Some(message) => assert_eq!(message.recv::<Vec<u8>>()?, [1; 20_000]),
+        None => println!("of another kind"),
+    }
+    sending.wait()?;
     world.barrier()
 }
 

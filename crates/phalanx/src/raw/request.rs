@@ -123,6 +123,7 @@ impl Live {
         let Live { room, receives, object, .. } = *self;
         match self.over(call, status, code) {
             // What is known of the message says more than the library.
+            Err(error) if object => mark::no_object(error),
             Err(error) => error,
             Ok(()) if !receives => failure(call, code),
             Ok(()) => {

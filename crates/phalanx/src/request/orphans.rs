@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Origin;
 use super::task::{Progress, Task};
+use crate::error::ErrorKind;
 use crate::raw::p2p::RawStatus;
 use crate::raw::request::was_refused;
 use crate::raw::state::{self, Permit};
@@ -61,9 +62,14 @@ impl<R> Orphan for Abandoned<R> {
             Err(error) if was_refused(&error) => false,
             // An error of the operation ends it too.
             Err(error) => {
-                if receives(origin) && error.is_truncated() {
+                let what = match error.kind() {
+                    ErrorKind::Truncated => Some("that was too long for its buffer"),
+                    ErrorKind::TypeMismatch | ErrorKind::Decode => Some("of another kind"),
+                    _ => None,
+                };
+                if let Some(what) = what.filter(|_| receives(origin)) {
                     note(format!(
-                        "{} was dropped and took a message that was too long for its buffer [{}]",
+                        "{} was dropped and took a message {what} [{}]",
                         described(origin),
                         origin.location
                     ));
