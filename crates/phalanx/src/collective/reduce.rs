@@ -404,8 +404,24 @@ pub(super) fn reduce(
 }
 
 /// A reduction of which every rank gets a result, in as many pieces as it takes.
-#[inline]
+#[inline(always)]
 fn everywhere(
+    call: &Call<'_>,
+    run: &mut Run<'_>,
+    which: Everywhere,
+    send: Input<'_>,
+    recv: ViewMut<'_>,
+    op: RawOp,
+) -> Result<()> {
+    if recv.items <= raw::large_limit() {
+        return collective::reduce_everywhere(call, run.form(), which, send, recv, op);
+    }
+    everywhere_in_pieces(call, run, which, send, recv, op)
+}
+
+#[cold]
+#[inline(never)]
+fn everywhere_in_pieces(
     call: &Call<'_>,
     run: &mut Run<'_>,
     which: Everywhere,
@@ -413,9 +429,6 @@ fn everywhere(
     mut recv: ViewMut<'_>,
     op: RawOp,
 ) -> Result<()> {
-    if recv.items <= raw::large_limit() {
-        return collective::reduce_everywhere(call, run.form(), which, send, recv, op);
-    }
     for (start, items) in pieces(recv.items) {
         let (send, recv) = (send.piece(start, items), recv.piece(start, items));
         collective::reduce_everywhere(call, run.form(), which, send, recv, op)?;

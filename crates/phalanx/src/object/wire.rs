@@ -258,20 +258,30 @@ pub(super) fn no_object_at_all(call: &Call<'_>, length: usize) -> Error {
 /// A hash of the type's name. Names are addresses of constants, so that the last few types of a
 /// thread are found without hashing again.
 fn fingerprint<T: ?Sized>() -> u64 {
-    const REMEMBERED: usize = 8;
+    /// Two names whose addresses fall together do not drive each other out.
+    type Pair = [(usize, usize, u64); 2];
+    const PAIRS: usize = 8;
     thread_local! {
-        static KNOWN: RefCell<[(usize, usize, u64); REMEMBERED]> =
-            const { RefCell::new([(0, 0, 0); REMEMBERED]) };
+        static KNOWN: RefCell<[Pair; PAIRS]> = const { RefCell::new([[(0, 0, 0); 2]; PAIRS]) };
     }
     let name = std::any::type_name::<T>();
     let (address, length) = (name.as_ptr() as usize, name.len());
     KNOWN.with_borrow_mut(|known| {
-        let slot = &mut known[(address >> 3) % REMEMBERED];
-        if slot.0 != address || slot.1 != length {
-            *slot = (address, length, xxh3_64(normalized(name).as_bytes()));
+        let pair = &mut known[(address >> 3) % PAIRS];
+        let is_it = |it: &&(usize, usize, u64)| it.0 == address && it.1 == length;
+        if let Some(&(.., hash)) = pair.iter().find(is_it) {
+            return hash;
         }
-        slot.2
+        pair[1] = pair[0];
+        pair[0] = (address, length, hash_of_owned(name));
+        pair[0].2
     })
+}
+
+#[cold]
+#[inline(never)]
+fn hash_of_owned(name: &str) -> u64 {
+    xxh3_64(normalized(name).as_bytes())
 }
 
 /// The name of the owned form: without references and boxes, slices as vectors, `str` as `String`.

@@ -19,6 +19,7 @@ pub(crate) fn set_limit(items: usize) {
 }
 
 /// The most items that one call counts.
+#[inline(always)]
 pub(crate) fn limit() -> usize {
     LIMIT.load(Relaxed)
 }

@@ -36,7 +36,6 @@ pub(crate) mod view;
 pub(crate) mod wait;
 pub(crate) mod world;
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
 
@@ -95,30 +94,33 @@ pub(crate) fn gate_collective(
     what: What,
     f: impl FnOnce() -> c_int,
 ) -> Result<()> {
-    let what = Cell::new(what);
-    let number = || {
-        what.set(numbered(call, what.get()));
-        what.get()
-    };
+    let _permit = state::permit(call)?;
+    let what = numbered(call, what);
     let mut disagreement = Ok(());
-    gate_as(call, number, || {
-        if observer::is_strict() {
-            disagreement = observer::before_collective(call, &what.get());
-            if disagreement.is_err() {
-                return SUCCESS;
+    let outcome = noted(
+        call,
+        || what,
+        || {
+            if observer::is_strict() {
+                disagreement = observer::before_collective(call, &what);
+                if disagreement.is_err() {
+                    return SUCCESS;
+                }
             }
-        }
-        f()
-    })
-    .map_err(|error| with_room(error, what.get()))?;
-    disagreement
+            f()
+        },
+    );
+    match outcome {
+        Ok(()) => disagreement,
+        Err(error) => Err(with_room(error, what.bytes)),
+    }
 }
 
 /// The error of a collective call with the length that this rank gave.
 #[cold]
-fn with_room(error: Error, what: What) -> Error {
-    if error.is_truncated() && what.bytes != FREE && what.bytes > 0 {
-        return error.with_hint(&format!("this rank gave room for {} bytes", what.bytes));
+fn with_room(error: Error, bytes: u64) -> Error {
+    if error.is_truncated() && bytes != FREE && bytes > 0 {
+        return error.with_hint(&format!("this rank gave room for {bytes} bytes"));
     }
     error
 }
@@ -264,12 +266,17 @@ pub(crate) fn string_from(text: &[c_char]) -> String {
 }
 
 /// A length as C wants it, or an error that says what was too long.
+#[inline(always)]
 pub(crate) fn c_count(call: &Call<'_>, what: &str, value: usize) -> Result<c_int> {
-    c_int::try_from(value).map_err(|_| {
-        Error::new(
-            ErrorKind::Unsupported,
-            call,
-            format!("{what} is {value}, more than the {} that this MPI can count", c_int::MAX),
-        )
-    })
+    match c_int::try_from(value) {
+        Ok(count) => Ok(count),
+        Err(_) => Err(uncountable(&call.copy(), what, value)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn uncountable(call: &Call<'_>, what: &str, value: usize) -> Error {
+    let detail = format!("{what} is {value}, more than the {} that this MPI can count", c_int::MAX);
+    Error::new(ErrorKind::Unsupported, call, detail)
 }

@@ -56,6 +56,7 @@ pub(crate) struct ApartMut<'a> {
 impl Run<'_> {
     /// How the next collective part is called. Who starts one passes views of the storage of
     /// [`start_several`] alone.
+    #[inline(always)]
     pub fn form(&mut self) -> Form<'_> {
         match self {
             Run::Now => Form::Blocking,

@@ -74,7 +74,7 @@ pub(crate) enum Everywhere {
     Exscan,
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn reduce_everywhere(
     call: &Call<'_>,
     form: Form<'_>,
