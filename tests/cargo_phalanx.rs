@@ -190,10 +190,10 @@ fn a_rank_s_report_is_the_last_word() {
         let killed = run(&[], "killed");
         killed.leaves_with(137);
         assert!(killed.text().contains("ignal 9"), "{}", killed.text());
-        let verbose = run(&["--verbose"], "panic");
-        let all = verbose.text();
-        // Open MPI itself sometimes fails to print its text.
-        assert!(BANNERS.iter().any(|it| all.contains(it)), "{all}");
+        // Launchers themselves sometimes fail to print their text.
+        let verbose: Vec<String> = (0..5).map(|_| run(&["--verbose"], "panic").text()).collect();
+        let has_banner = |all: &String| BANNERS.iter().any(|it| all.contains(it));
+        assert!(verbose.iter().any(has_banner), "{verbose:?}");
     }
 }
 
