@@ -125,7 +125,7 @@ fn a_rank_that_panics_ends_all_with_one_report() {
 }
 
 #[test]
-#[ignore = "takes 2 minutes: builds everything again"]
+#[ignore = "builds everything again: cargo test --workspace --test failure -- --ignored"]
 fn a_panic_that_aborts_has_the_report_of_its_rank() {
     let build = Command::new(env!("CARGO"))
         .args(["build", "--workspace", "--bin", "fail", "--profile", "abort"])

@@ -172,3 +172,33 @@ fn what_another_thread_drops_is_freed_later(world: Comm) -> phalanx::Result<()> 
     sending.wait()?;
     world.barrier()
 }
+
+#[derive(Clone, Copy, Debug, Default, Element)]
+#[repr(C)]
+struct Reading {
+    at: u64,
+    value: f64,
+}
+
+/// The type of the elements is made in the first call, which is refused before that: its error is that of the call.
+#[phalanx::test(ranks = [1, 2])]
+fn a_call_that_cannot_make_its_type_says_which_call_it_is(world: Comm) -> phalanx::Result<()> {
+    let outcomes = thread::scope(|s| {
+        let calls = s.spawn(|| {
+            let mut one = [Reading::default()];
+            [
+                ("bcast", world.bcast(&mut one, 0)),
+                ("gather", world.gather(&one, 0).map(drop)),
+                ("allgather", world.allgather(&one).map(drop)),
+                ("scatter", world.scatter_into(Some(&one[..]), &mut one.clone(), 0)),
+            ]
+        });
+        calls.join().expect("no panic")
+    });
+    for (operation, outcome) in outcomes {
+        let text = outcome.expect_err("another thread may not call").to_string();
+        assert!(text.starts_with(operation), "{text}");
+        assert!(text.contains("refused.rs:"), "the line of the program: {text}");
+    }
+    Ok(())
+}

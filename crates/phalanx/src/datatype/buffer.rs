@@ -82,6 +82,21 @@ pub(crate) fn view_of_mut<'a, T: Element>(
     })
 }
 
+/// What a call sends. A view does not know for which call it is made: its error becomes one of this call.
+#[inline(always)]
+pub(crate) fn sent<'a, P: Payload + ?Sized>(call: &Call<'_>, data: &'a P) -> Result<View<'a>> {
+    data.view().map_err(|error| error.at(call))
+}
+
+/// The same for what a call fills.
+#[inline(always)]
+pub(crate) fn filled<'a, P: PayloadMut + ?Sized>(
+    call: &Call<'_>,
+    buffer: &'a mut P,
+) -> Result<ViewMut<'a>> {
+    buffer.view_mut().map_err(|error| error.at(call))
+}
+
 /// Does not compile if an element has padding, whose bytes must not be read.
 #[inline(always)]
 pub(crate) const fn no_padding<T: Element>() {

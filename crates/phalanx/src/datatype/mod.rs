@@ -16,7 +16,7 @@ mod strided;
 
 pub use buffer::{Buffer, BufferMut, Payload, PayloadMut};
 pub(crate) use buffer::{
-    as_bytes, as_bytes_mut, no_padding, try_zeros, view_of, view_of_mut, zeros,
+    as_bytes, as_bytes_mut, filled, no_padding, sent, try_zeros, view_of, view_of_mut, zeros,
 };
 pub use element::{Element, SingleElement};
 pub(crate) use element::{elements_in, is_all, whole_element};

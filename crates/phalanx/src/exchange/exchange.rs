@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::comm::{Comm, Dest, Source, SourceRank, Status};
-use crate::datatype::{Element, Payload, PayloadMut, zeros};
+use crate::datatype::{Element, Payload, PayloadMut, sent, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{self, Arrived, Bincode, Detached, Incoming, Outgoing};
 use crate::p2p::{discard, status_of};
@@ -139,9 +139,7 @@ impl<'env> Exchange<'env> {
     #[track_caller]
     pub fn send<P: Payload + ?Sized>(&mut self, data: &'env P, to: impl Into<Dest>) {
         let (to, location) = (to.into(), Location::caller());
-        self.add_send(&EXCHANGE_SEND, to, location, |call| {
-            data.view().map(Data::Lent).map_err(|error| error.at(call))
-        });
+        self.add_send(&EXCHANGE_SEND, to, location, |call| sent(call, data).map(Data::Lent));
     }
 
     /// Sends any serde value, as [`Comm::send_object`] does. It is encoded at once, fields with

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::comm::{Comm, Dest, Status};
-use crate::datatype::{Buffer, Element, Payload, PayloadMut, is_all};
+use crate::datatype::{Buffer, Element, Payload, PayloadMut, filled, is_all, sent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{self, Bincode};
 use crate::p2p::status_of;
@@ -186,8 +186,8 @@ impl Comm {
         neighbors: Neighbors,
     ) -> Result<Status> {
         let permit = crate::raw::permit(call)?;
-        let view = data.view().map_err(|error| error.at(call))?;
-        let room = buffer.view_mut().map_err(|error| error.at(call))?;
+        let view = sent(call, data)?;
+        let room = filled(call, buffer)?;
         let tag = self.next_collective_tag(&permit, call);
         let (sending, receiving) = halves(call, neighbors, tag);
         let to = crate::to(neighbors.to).tag(tag).envelope(&sending)?;

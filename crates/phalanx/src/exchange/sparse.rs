@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::comm::{Comm, any, to};
-use crate::datatype::{Element, Payload};
+use crate::datatype::{Element, sent};
 use crate::error::{Error, Result};
 use crate::object::{self, Bincode};
 use crate::raw::View;
@@ -60,10 +60,8 @@ impl Comm {
     {
         let call = self.private_call(&SPARSE_EXCHANGE, Location::caller());
         let outgoing: Vec<(usize, D)> = outgoing.into_iter().collect();
-        let views = outgoing
-            .iter()
-            .map(|(rank, data)| Ok((*rank, data.as_ref().view().map_err(|error| error.at(&call))?)))
-            .collect();
+        let views =
+            outgoing.iter().map(|(rank, data)| Ok((*rank, sent(&call, data.as_ref())?))).collect();
         self.consensus::<T>(&call, views, Some(record::name_of::<T>))
     }
 

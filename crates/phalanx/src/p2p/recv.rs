@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::panic::Location;
 
 use crate::comm::{Comm, Source, Status};
-use crate::datatype::{Element, PayloadMut, SingleElement, elements_in, is_all, zeros};
+use crate::datatype::{Element, PayloadMut, SingleElement, elements_in, filled, is_all, zeros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::ViewMut;
 use crate::raw::datatype;
@@ -112,7 +112,7 @@ impl Comm {
         let call = self.call(&RECV_INTO, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
         let mut raw = RawStatus::empty();
-        let view = buffer.view_mut().map_err(|error| error.at(&call))?;
+        let view = filled(&call, buffer)?;
         p2p::recv(&call, view, envelope, &mut raw)?;
         status_of::<P::Element>(&call, &raw)
     }

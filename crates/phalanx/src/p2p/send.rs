@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crate::comm::{Comm, Dest};
-use crate::datatype::Payload;
+use crate::datatype::{Payload, sent};
 use crate::error::Result;
 use crate::raw::p2p::{self, Mode};
 use crate::record::{BSEND, Operation, RSEND, SEND, SSEND};
@@ -132,7 +132,7 @@ impl Comm {
         location: &'static Location<'static>,
     ) -> Result<()> {
         let call = self.call(operation, location).peer(to.peer()).tag(Some(to.tag));
-        let view = data.view().map_err(|error| error.at(&call))?;
+        let view = sent(&call, data)?;
         p2p::send(&call, mode, view, to.envelope(&call)?)
     }
 }

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use super::recv::status_of;
 use crate::comm::{Comm, Dest, Source, Status};
-use crate::datatype::{Buffer, BufferMut, Payload, PayloadMut};
+use crate::datatype::{Buffer, BufferMut, Payload, PayloadMut, filled, sent};
 use crate::error::Result;
 use crate::raw::p2p::{self, Envelope, RawStatus};
 use crate::raw::wait::{Policy, policy};
@@ -80,8 +80,8 @@ impl Comm {
         let outgoing = to.envelope(&call)?;
         let receiving = call.peer(from.peer()).tag(from.tag);
         let incoming = from.envelope(&receiving)?;
-        let view = data.view().map_err(|error| error.at(&call))?;
-        let room = buffer.view_mut().map_err(|error| error.at(&receiving))?;
+        let view = sent(&call, data)?;
+        let room = filled(&receiving, buffer)?;
         let raw = p2p::sendrecv(&call, view, outgoing, room, incoming)?;
         status_of::<Q::Element>(&receiving, &raw)
     }
@@ -131,14 +131,8 @@ pub(crate) fn replace<B: BufferMut + ?Sized>(
     if policy() == Policy::Poll {
         // The library's own call would wait in its own way; it copies the buffer too.
         let data = buffer.elements().to_vec();
-        p2p::sendrecv(
-            call,
-            data.view().map_err(|error| error.at(call))?,
-            to,
-            buffer.view_mut()?,
-            from,
-        )
+        p2p::sendrecv(call, sent(call, &data)?, to, filled(call, buffer)?, from)
     } else {
-        p2p::sendrecv_replace(call, buffer.view_mut().map_err(|error| error.at(call))?, to, from)
+        p2p::sendrecv_replace(call, filled(call, buffer)?, to, from)
     }
 }

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use super::{Request, start};
 use crate::comm::{Comm, Dest, Source, Status};
-use crate::datatype::{Element, Payload, PayloadMut, zeros};
+use crate::datatype::{Element, Payload, PayloadMut, filled, sent, zeros};
 use crate::error::Result;
 use crate::p2p::{ReceivedAtMost, ReceivedWhole, status_of};
 use crate::raw;
@@ -82,15 +82,7 @@ impl Comm {
         let envelope = to.envelope(&call)?;
         let begin = |data: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
-            unsafe {
-                p2p::isend(
-                    &call,
-                    mode,
-                    data.view().map_err(|error| error.at(&call))?,
-                    envelope,
-                    request,
-                )
-            }
+            unsafe { p2p::isend(&call, mode, sent(&call, data)?, envelope, request) }
         };
         start(self, &call, data, begin, |data, _, _| Ok(data))
     }
@@ -124,14 +116,7 @@ impl Comm {
         let envelope = from.envelope(&call)?;
         let begin = |buffer: &mut P, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
-            unsafe {
-                p2p::irecv(
-                    &call,
-                    buffer.view_mut().map_err(|error| error.at(&call))?,
-                    envelope,
-                    request,
-                )
-            }
+            unsafe { p2p::irecv(&call, filled(&call, buffer)?, envelope, request) }
         };
         start(self, &call, buffer, begin, |buffer, raw, call| {
             let status = status_of::<P::Element>(call, &raw)?;
@@ -295,14 +280,7 @@ impl Comm {
         let _permit = raw::permit(&call)?;
         let begin = |buffer: &mut Vec<T>, request: &mut Live| {
             // SAFETY: the request owns the buffer and keeps it in place until it is complete.
-            unsafe {
-                p2p::irecv(
-                    &call,
-                    buffer.view_mut().map_err(|error| error.at(&call))?,
-                    envelope,
-                    request,
-                )
-            }
+            unsafe { p2p::irecv(&call, filled(&call, buffer)?, envelope, request) }
         };
         start(self, &call, zeros::<T>(n), begin, |mut buffer, raw, call| {
             let status = status_of::<T>(call, &raw)?;

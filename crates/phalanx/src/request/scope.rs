@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use crate::comm::{Comm, Dest, Source, Status};
-use crate::datatype::{Payload, PayloadMut};
+use crate::datatype::{Payload, PayloadMut, filled, sent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::p2p::status_of;
 use crate::raw::p2p::{self, Envelope, Mode, RawStatus};
@@ -307,8 +307,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ) -> Result<Pending<'scope, P::Element>> {
         let call = self.comm.call(operation, location).peer(to.peer()).tag(Some(to.tag));
         let envelope = to.envelope(&call)?;
-        let index =
-            self.start_send(&call, mode, data.view().map_err(|error| error.at(&call))?, envelope)?;
+        let index = self.start_send(&call, mode, sent(&call, data)?, envelope)?;
         Ok(self.pending(index))
     }
 
@@ -344,11 +343,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let from = from.into();
         let call = self.comm.call(&IRECV, Location::caller()).peer(from.peer()).tag(from.tag);
         let envelope = from.envelope(&call)?;
-        let index = self.start_receive(
-            &call,
-            buffer.view_mut().map_err(|error| error.at(&call))?,
-            envelope,
-        )?;
+        let index = self.start_receive(&call, filled(&call, buffer)?, envelope)?;
         Ok(self.pending(index))
     }
 
