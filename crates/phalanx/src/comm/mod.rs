@@ -253,9 +253,7 @@ impl Comm {
     #[track_caller]
     pub fn free(self) -> Result<()> {
         let location = Location::caller();
-        // Held to the end: no other thread comes between the check and what gives the communicator away.
-        let permit = raw::permit(&self.call(&COMM_FREE, location));
-        let _permit = match permit.and_then(|permit| self.check_free(location).map(|()| permit)) {
+        let _permit = match self.permit_to_free(location) {
             Ok(permit) => permit,
             Err(error) => return Err(error.giving_back(Box::new(self))),
         };
@@ -274,10 +272,11 @@ impl Comm {
         }
     }
 
-    /// Whether it may be freed now.
-    pub(crate) fn check_free(&self, location: &'static Location<'static>) -> Result<()> {
-        let _permit = raw::permit(&self.call(&COMM_FREE, location))?;
-        if Arc::strong_count(&self.inner) > 1 { Err(self.in_use(location)) } else { Ok(()) }
+    /// Whether it may be freed now. The permit is held to the end: no other thread comes between the check
+    /// and what gives the communicator away.
+    pub(crate) fn permit_to_free(&self, location: &'static Location<'static>) -> Result<Permit> {
+        let permit = raw::permit(&self.call(&COMM_FREE, location))?;
+        if Arc::strong_count(&self.inner) > 1 { Err(self.in_use(location)) } else { Ok(permit) }
     }
 
     #[cold]

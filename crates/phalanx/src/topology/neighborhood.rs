@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::raw;
 use crate::raw::collective::{BlockTable, Degrees, Form, RawBlock, neighbor_alltoallw};
 use crate::raw::topology::Side;
-use crate::record::{COMM_FREE, Call, Name, Operation};
+use crate::record::{Call, Name, Operation};
 
 /// A communicator in which each rank has neighbours: what [`Cart`](crate::Cart) and
 /// [`Graph`](crate::Graph) have in common. It derefs to [`Comm`].
@@ -264,11 +264,8 @@ impl Neighborhood {
 
     #[track_caller]
     pub(super) fn free(self) -> Result<()> {
-        // What is refused is given back whole. The permit is held to the end.
-        let location = Location::caller();
-        let permit = raw::permit(&self.comm.call(&COMM_FREE, location));
-        let permit = permit.and_then(|permit| self.comm.check_free(location).map(|()| permit));
-        let _permit = match permit {
+        // What is refused is given back whole.
+        let _permit = match self.comm.permit_to_free(Location::caller()) {
             Ok(permit) => permit,
             Err(error) => return Err(error.giving_back(Box::new(self.comm))),
         };
