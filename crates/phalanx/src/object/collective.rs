@@ -3,10 +3,10 @@
 
 use std::panic::Location;
 
+use phalanx_codec::{Bincode, Codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Bincode, Codec};
 use super::wire;
 use crate::collective::{Aside, PerRank, Shares};
 use crate::comm::Comm;

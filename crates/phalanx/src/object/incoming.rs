@@ -3,9 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use phalanx_codec::Codec;
 use serde::de::DeserializeOwned;
 
-use super::codec::Codec;
 use super::detached::Detached;
 use super::plain;
 use super::wire::{self, FIRST, Head, Segment};

@@ -2,11 +2,9 @@
 //!
 //! Serialisation is never hidden: the methods say `_object`. See `wire.rs` for what travels.
 
-mod codec;
 mod collective;
 mod detached;
 mod flat;
-mod format;
 mod incoming;
 mod neighbors;
 mod nonblocking_collective;
@@ -17,7 +15,8 @@ pub mod plain;
 mod reduce;
 mod wire;
 
-pub use codec::{Bincode, Codec, SelfDescribing};
+#[doc(inline)]
+pub use phalanx_codec::{Bincode, Codec, SelfDescribing};
 pub(crate) use detached::{Detached, finish_all, finish_soon, set_budget};
 pub(crate) use incoming::{Arrived, Incoming};
 pub(crate) use outgoing::{Outgoing, start_send};

@@ -4,10 +4,10 @@
 
 use std::panic::Location;
 
+use phalanx_codec::{Bincode, Codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Bincode, Codec};
 use super::flat::{Flat, Inbox, SharedBytes};
 use super::nonblocking_collective::{open_one, or_empty};
 use super::wire;

@@ -3,10 +3,10 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use phalanx_codec::{Bincode, Codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Bincode, Codec};
 use super::collective::nothing_given;
 use super::flat::{Flat, Inbox, SharedBytes};
 use super::reduce::no_value;

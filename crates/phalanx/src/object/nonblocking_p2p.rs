@@ -2,10 +2,10 @@
 
 use std::panic::Location;
 
+use phalanx_codec::{Bincode, Codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Bincode, Codec};
 use super::incoming::{Incoming, Receiving};
 use crate::comm::{Comm, Dest, Source, Status};
 use crate::error::Result;

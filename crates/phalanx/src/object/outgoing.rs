@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use phalanx_codec::Codec;
 use serde::Serialize;
 
-use super::codec::Codec;
 use super::detached::Detached;
 use super::wire::{self, FIRST};
 use crate::comm::Comm;

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::Arc;
 
+use phalanx_codec::{Bincode, Codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Bincode, Codec};
 use super::detached::Detached;
 use super::incoming::{Incoming, nobody};
 use super::outgoing::{Outgoing, start_send};

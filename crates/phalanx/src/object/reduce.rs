@@ -5,10 +5,10 @@
 
 use std::panic::Location;
 
+use phalanx_codec::{Bincode, Codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Bincode, Codec};
 use super::wire;
 use crate::comm::Comm;
 use crate::error::{Error, ErrorKind, Result};

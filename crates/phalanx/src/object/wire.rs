@@ -20,11 +20,11 @@
 
 use std::cell::RefCell;
 
+use phalanx_codec::{Codec, Undecoded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::codec::{Codec, Undecoded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::mark::{self, MAGIC};
 use crate::raw::p2p::Envelope;
@@ -361,7 +361,7 @@ fn is_slice(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+use super::*;
     use crate::object::Bincode;
     use crate::record::SEND_OBJECT;
     use std::borrow::Cow;

@@ -7,7 +7,7 @@ pub(super) const REMEDY: &str = "use `send_object_with::<SelfDescribing, _>` and
     `recv_object_with::<SelfDescribing, _>`, or the `_with` form of the collective";
 
 /// A failure of a format. It is one pointer, so that results of small values stay small.
-pub(in super::super) struct Error(Box<Inner>);
+pub(crate) struct Error(Box<Inner>);
 
 struct Inner {
     text: String,

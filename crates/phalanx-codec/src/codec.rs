@@ -3,16 +3,15 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::format::{self, Error};
+use crate::format::{self, Error};
 
 /// A way to turn serde values into bytes and back.
 ///
-/// [`Bincode`] is the default of all object methods, [`SelfDescribing`] carries what it refuses.
-/// [`send_object_with`](crate::Comm::send_object_with) and
-/// [`recv_object_with`](crate::Comm::recv_object_with) take another codec, which both sides must name.
+/// [`Bincode`] is the default everywhere, [`SelfDescribing`] carries what it refuses. The methods of a
+/// communicator that end in `_with`, such as `send_object_with`, take another codec, which both sides must name.
 ///
 /// ```
-/// use phalanx::Codec;
+/// use phalanx_codec::Codec;
 ///
 /// /// JSON, for messages that people want to read.
 /// struct Json;
@@ -28,16 +27,12 @@ use super::format::{self, Error};
 ///         serde_json::from_slice(bytes).map_err(|error| error.to_string())
 ///     }
 /// }
-/// # phalanx::run(|world| -> phalanx::Result<()> {
-/// if world.rank() == 0 && world.size() > 1 {
-///     world.send_object_with::<Json, _>(&vec![1, 2, 3], 1)?;
-/// }
-/// if world.rank() == 1 {
-///     let numbers: Vec<i32> = world.recv_object_with::<Json, _>(0)?;
-///     assert_eq!(numbers, [1, 2, 3]);
-/// }
-/// # Ok(())
-/// # });
+///
+/// let mut bytes = Vec::new();
+/// Json::encode(&vec![1, 2, 3], &mut bytes)?;
+/// assert_eq!(bytes, b"[1,2,3]");
+/// assert_eq!(Json::decode::<Vec<i32>>(&bytes)?, [1, 2, 3]);
+/// # Ok::<(), String>(())
 /// ```
 pub trait Codec {
     /// Tells codecs apart in a message. 0 to 127 are this library's.
@@ -101,7 +96,7 @@ impl From<Error> for Undecoded {
 /// Damaged bytes are an error: memory stays in proportion to the message, and the stack grows as it must.
 ///
 /// ```
-/// use phalanx::{Bincode, Codec};
+/// use phalanx_codec::{Bincode, Codec};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize, PartialEq, Debug)]
@@ -151,19 +146,14 @@ impl Codec for Bincode {
 /// bits inside an untagged enum or a flattened struct.
 ///
 /// ```
-/// use phalanx::SelfDescribing;
+/// use phalanx_codec::{Codec, SelfDescribing};
 /// use serde_json::{Value, json};
 ///
-/// # phalanx::run(|world| -> phalanx::Result<()> {
-/// if world.rank() == 0 && world.size() > 1 {
-///     world.send_object_with::<SelfDescribing, _>(&json!({ "seed": 7, "names": ["a", null] }), 1)?;
-/// }
-/// if world.rank() == 1 {
-///     let settings: Value = world.recv_object_with::<SelfDescribing, _>(0)?;
-///     assert_eq!(settings["seed"], 7);
-/// }
-/// # Ok(())
-/// # });
+/// let mut bytes = Vec::new();
+/// SelfDescribing::encode(&json!({ "seed": 7, "names": ["a", null] }), &mut bytes)?;
+/// let settings: Value = SelfDescribing::decode(&bytes)?;
+/// assert_eq!(settings["seed"], 7);
+/// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SelfDescribing;

@@ -1,0 +1,24 @@
+//! Values of any serde type, as bytes.
+
+use std::any::type_name;
+
+use phalanx_codec::{Bincode, Codec, Undecoded};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::arena::{Transit, with_transit};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Appends the bytes of a value.
+pub fn encode<T: Serialize>(operation: &'static str, transit: Transit, value: &T, into: &mut Vec<u8>) -> Result<()> {
+    with_transit(transit, || Bincode::encode(value, into))
+        .map_err(|text| Error::new(ErrorKind::Encode, operation, format!("`{}`: {text}", type_name::<T>())))
+}
+
+/// Makes a value of all of the bytes.
+pub fn decode<T: DeserializeOwned>(operation: &'static str, transit: Transit, bytes: &[u8]) -> Result<T> {
+    with_transit(transit, || Bincode::decode_object(bytes)).map_err(|undecoded| {
+        let (Undecoded::Bytes(text) | Undecoded::Type(text)) = undecoded;
+        Error::new(ErrorKind::Decode, operation, format!("`{}`: {text}", type_name::<T>()))
+    })
+}

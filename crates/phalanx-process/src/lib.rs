@@ -1,0 +1,25 @@
+//! Processes, queues, pools, locks and shared values: what Python's `multiprocessing` gives, in Rust.
+//!
+//! ```
+//! use phalanx_process::Process;
+//!
+//! fn square(x: u64) -> u64 {
+//!     x * x
+//! }
+//!
+//! assert_eq!(Process::spawn(square, 5)?.join()?, 25);
+//! # Ok::<(), phalanx_process::Error>(())
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("phalanx-process needs Linux: futexes, robust mutexes and process descriptors");
+
+mod arena;
+mod codec;
+mod error;
+mod objects;
+mod process;
+mod sys;
+
+pub use error::{Error, ErrorKind, Panic, PutError, Result};
+pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};

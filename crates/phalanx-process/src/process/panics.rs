@@ -1,0 +1,58 @@
+//! What a panic was, and where: a hook notes it, because the payload knows neither.
+
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Once;
+
+use crate::error::Panic;
+
+thread_local! {
+    static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    static CATCHING: RefCell<bool> = const { RefCell::new(false) };
+}
+
+/// Runs a function of the user's.
+pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    note_panics();
+    let before = CATCHING.replace(true);
+    // What the function has changed is gone with its process, or is the user's to look after.
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    CATCHING.set(before);
+    outcome.map_err(|payload| {
+        LAST.take().unwrap_or_else(|| Panic {
+            message: message(payload.as_ref()),
+            location: "an unknown place".to_owned(),
+            backtrace: String::new(),
+        })
+    })
+}
+
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if CATCHING.with_borrow(|catching| *catching) {
+                LAST.replace(Some(noted(info)));
+            }
+            before(info);
+        }));
+    });
+}
+
+fn noted(info: &PanicHookInfo<'_>) -> Panic {
+    Panic {
+        message: message(info.payload()),
+        location: info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string),
+        backtrace: Backtrace::force_capture().to_string(),
+    }
+}
+
+fn message(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not a text".to_owned())
+}

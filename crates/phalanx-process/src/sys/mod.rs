@@ -1,0 +1,39 @@
+//! What the kernel and the C library give: futexes, robust locks, shared memory, process descriptors.
+
+pub mod futex;
+pub mod image;
+pub mod memory;
+pub mod robust;
+pub mod socket;
+
+use std::time::{Duration, Instant};
+
+/// The longest sleep: after it a waiter looks around, which repairs a wake-up that died with its sender.
+pub const SLICE: Duration = Duration::from_millis(200);
+
+/// Until when to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub const NEVER: Deadline = Deadline(None);
+
+    /// A time that no clock can show is never.
+    pub fn after(timeout: Duration) -> Deadline {
+        Deadline(Instant::now().checked_add(timeout))
+    }
+
+    pub fn has_passed(self) -> bool {
+        self.0.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// How long to sleep now.
+    pub fn slice(self) -> Duration {
+        self.0.map_or(SLICE, |end| SLICE.min(end.saturating_duration_since(Instant::now())))
+    }
+
+    /// How long is left; `None` for ever.
+    pub fn left(self) -> Option<Duration> {
+        self.0.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+}
