@@ -10,15 +10,40 @@ use crate::arena::{Transit, with_transit};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Appends the bytes of a value.
-pub fn encode<T: Serialize>(operation: &'static str, transit: Transit, value: &T, into: &mut Vec<u8>) -> Result<()> {
-    with_transit(transit, || Bincode::encode(value, into))
-        .map_err(|text| Error::new(ErrorKind::Encode, operation, format!("`{}`: {text}", type_name::<T>())))
+pub fn encode<T: Serialize>(
+    operation: &'static str,
+    transit: Transit,
+    value: &T,
+    into: &mut Vec<u8>,
+) -> Result<()> {
+    with_transit(transit, || Bincode::encode(value, into)).map_err(|text| {
+        Error::new(ErrorKind::Encode, operation, format!("`{}`: {text}", type_name::<T>()))
+    })
 }
 
 /// Makes a value of all of the bytes.
-pub fn decode<T: DeserializeOwned>(operation: &'static str, transit: Transit, bytes: &[u8]) -> Result<T> {
+pub fn decode<T: DeserializeOwned>(
+    operation: &'static str,
+    transit: Transit,
+    bytes: &[u8],
+) -> Result<T> {
     with_transit(transit, || Bincode::decode_object(bytes)).map_err(|undecoded| {
         let (Undecoded::Bytes(text) | Undecoded::Type(text)) = undecoded;
         Error::new(ErrorKind::Decode, operation, format!("`{}`: {text}", type_name::<T>()))
+    })
+}
+
+/// Encodes a value that is decoded once, and hands its bytes on. What is refused was not sent.
+pub fn encode_once<T: Serialize, E: From<Error>>(
+    operation: &'static str,
+    value: &T,
+    buffer: &mut Vec<u8>,
+    hand_on: impl FnOnce(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    with_transit(Transit::Once, || {
+        Bincode::encode(value, buffer).map_err(|text| {
+            Error::new(ErrorKind::Encode, operation, format!("`{}`: {text}", type_name::<T>()))
+        })?;
+        hand_on(buffer)
     })
 }

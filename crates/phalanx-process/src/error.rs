@@ -246,7 +246,9 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
-        if let Some(Panic { backtrace, .. }) = self.panic().filter(|panic| !panic.backtrace.is_empty()) {
+        if let Some(Panic { backtrace, .. }) =
+            self.panic().filter(|panic| !panic.backtrace.is_empty())
+        {
             write!(f, "\nthe process was here:\n{backtrace}")?;
         }
         Ok(())

@@ -19,7 +19,9 @@ mod codec;
 mod error;
 mod objects;
 mod process;
+mod queue;
 mod sys;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
+pub use queue::{InOrder, Iter, Queue};

@@ -59,7 +59,8 @@ fn the_exit_code_is_zero_or_what_it_gave_or_the_negative_signal() -> Result<()> 
 
 #[test]
 fn a_join_with_a_time_limit_returns_and_the_process_goes_on() -> Result<()> {
-    let mut process = Process::spawn(|pause| std::thread::sleep(pause), Duration::from_millis(300))?;
+    let mut process =
+        Process::spawn(|pause| std::thread::sleep(pause), Duration::from_millis(300))?;
     let start = Instant::now();
     assert_eq!(process.join_timeout(Duration::from_millis(20))?, None);
     assert!(start.elapsed() < Duration::from_millis(250));
@@ -91,7 +92,8 @@ fn children_know_their_parents() -> Result<()> {
         .spawn(
             |()| {
                 let mine = parent().map(|parent| (parent.name().to_owned(), parent.pid()));
-                let of_mine = Process::spawn(|()| parent().map(|parent| parent.name().to_owned()), ());
+                let of_mine =
+                    Process::spawn(|()| parent().map(|parent| parent.name().to_owned()), ());
                 (mine, of_mine.and_then(Process::join).expect("a child of a child runs"))
             },
             (),
@@ -103,7 +105,9 @@ fn children_know_their_parents() -> Result<()> {
 
 #[test]
 fn active_children_are_those_that_run() -> Result<()> {
-    let process = Process::builder().name("sleeper").spawn(|()| -> () { std::thread::sleep(Duration::from_secs(60)) }, ())?;
+    let process = Process::builder()
+        .name("sleeper")
+        .spawn(|()| -> () { std::thread::sleep(Duration::from_secs(60)) }, ())?;
     let is_active = || active_children().iter().any(|child| child.pid() == process.pid());
     assert!(is_active());
     process.kill()?;
@@ -118,7 +122,10 @@ fn generic_functions_and_closures_run_too() -> Result<()> {
         values.iter().max().cloned()
     }
     assert_eq!(Process::spawn(largest, vec![3, 9, 4])?.join()?, Some(9));
-    assert_eq!(Process::spawn(largest, vec!["a".to_owned(), "c".to_owned()])?.join()?, Some("c".to_owned()));
+    assert_eq!(
+        Process::spawn(largest, vec!["a".to_owned(), "c".to_owned()])?.join()?,
+        Some("c".to_owned())
+    );
     assert_eq!(Process::spawn(|(a, b): (i32, i32)| a - b, (7, 9))?.join()?, -2);
     Ok(())
 }

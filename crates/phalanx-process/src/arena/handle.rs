@@ -103,9 +103,9 @@ fn not_sent(name: Name, transit: Transit) {
 /// Tells types apart in all processes of a program.
 pub fn fingerprint<T: ?Sized>() -> u64 {
     // FNV-1a: the names are short, and the value is compared, not attacked.
-    type_name::<T>()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    type_name::<T>().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 impl<T: Shared> Object<T> {
@@ -133,7 +133,8 @@ impl<T: Shared> Object<T> {
         let arena = arena()?;
         let Some(body) = arena.find(name, T::KIND, fingerprint)? else { return Ok(None) };
         let local = locals(|locals| {
-            let known = locals.get(&name.index).and_then(Weak::upgrade).filter(|local| local.name == name);
+            let known =
+                locals.get(&name.index).and_then(Weak::upgrade).filter(|local| local.name == name);
             match known {
                 Some(local) => Ok::<_, crate::Error>(local),
                 None => {
@@ -144,14 +145,20 @@ impl<T: Shared> Object<T> {
                 }
             }
         })?;
-        if CONTEXT.with_borrow(|context| context.as_ref().is_some_and(|context| context.transit == Transit::Once)) {
+        if CONTEXT.with_borrow(|context| {
+            context.as_ref().is_some_and(|context| context.transit == Transit::Once)
+        }) {
             arena.count_under_way(name, false)?;
         }
         Object::new(arena, local, body).map(Some)
     }
 
     /// Writes the name of the object, and notes that it is on its way.
-    pub fn serialize_as<S: Serializer>(&self, serializer: S, fingerprint: u64) -> Result<S::Ok, S::Error> {
+    pub fn serialize_as<S: Serializer>(
+        &self,
+        serializer: S,
+        fingerprint: u64,
+    ) -> Result<S::Ok, S::Error> {
         let name = self.local.name;
         CONTEXT
             .with_borrow_mut(|context| {
@@ -173,17 +180,24 @@ impl<T: Shared> Object<T> {
     }
 
     /// Reads the name of an object, and makes a handle to it.
-    pub fn deserialize_as<'de, D: Deserializer<'de>>(deserializer: D, wanted: u64) -> Result<Self, D::Error> {
+    pub fn deserialize_as<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        wanted: u64,
+    ) -> Result<Self, D::Error> {
         let (index, generation, fingerprint) = <(u32, u64, u64)>::deserialize(deserializer)?;
         if CONTEXT.with_borrow(Option::is_none) {
-            return Err(D::Error::custom("a handle can only be received from a process of the same tree"));
+            return Err(D::Error::custom(
+                "a handle can only be received from a process of the same tree",
+            ));
         }
         if fingerprint != wanted {
             return Err(D::Error::custom("a handle to an object of another type"));
         }
         match Object::import(Name { index, generation }, fingerprint) {
             Ok(Some(object)) => Ok(object),
-            Ok(None) => Err(D::Error::custom("the object is gone: nobody had a handle to it any more")),
+            Ok(None) => {
+                Err(D::Error::custom("the object is gone: nobody had a handle to it any more"))
+            }
             Err(error) => Err(D::Error::custom(error)),
         }
     }

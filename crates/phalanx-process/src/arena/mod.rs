@@ -153,7 +153,10 @@ impl Arena {
 
     /// Takes a block of at least this many bytes.
     pub fn take(&self, bytes: usize) -> Result<Place> {
-        self.known_root().blocks.take(&self.segments, bytes).map_err(|error| refused("shared memory", &error))
+        self.known_root()
+            .blocks
+            .take(&self.segments, bytes)
+            .map_err(|error| refused("shared memory", &error))
     }
 
     /// Gives a block back.

@@ -155,7 +155,10 @@ impl Arena {
     fn new_entry<T: Shared>(&self, table: &Table) -> Result<u32> {
         let index = table.used.load(Ordering::Relaxed);
         let chunk = table.chunks.get(index as usize / CHUNK).ok_or_else(|| {
-            refused("shared memory", &io::Error::other(format!("there are {} objects already", CHUNK * CHUNKS)))
+            refused(
+                "shared memory",
+                &io::Error::other(format!("there are {} objects already", CHUNK * CHUNKS)),
+            )
         })?;
         if chunk.load(Ordering::Relaxed) == 0 {
             // New memory of the file is zeroed; what was used before is not.
@@ -227,7 +230,11 @@ impl Arena {
         if state % 2 == 0 || entry.is_held() {
             return;
         }
-        if entry.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if entry
+            .state
+            .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
             let Some(kind) = kind_of(entry.kind.load(Ordering::Relaxed)) else { return };
             destroy(kind, Place(entry.body.load(Ordering::Relaxed)));
             self.put_back(index, entry, kind);
@@ -257,7 +264,9 @@ impl Arena {
 }
 
 fn kind_of(number: u32) -> Option<Kind> {
-    use Kind::{Barrier, Condition, Event, List, Lock, Map, PipeEnd, Pool, Queue, RwLock, Semaphore, Value};
+    use Kind::{
+        Barrier, Condition, Event, List, Lock, Map, PipeEnd, Pool, Queue, RwLock, Semaphore, Value,
+    };
     [Queue, PipeEnd, Lock, RwLock, Semaphore, Condition, Event, Barrier, Value, List, Map, Pool]
         .into_iter()
         .find(|kind| *kind as u32 == number)

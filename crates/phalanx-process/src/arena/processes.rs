@@ -72,7 +72,12 @@ impl ProcessSlot {
     pub fn reserve(&self, parent: u32, name: &str) -> io::Result<bool> {
         if self
             .state
-            .compare_exchange(State::Free as u32, State::Starting as u32, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(
+                State::Free as u32,
+                State::Starting as u32,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
             .is_err()
         {
             return Ok(false);
@@ -86,7 +91,7 @@ impl ProcessSlot {
         self.parent.store(parent, Ordering::Relaxed);
         self.pid.store(0, Ordering::Relaxed);
         self.event.store(0, Ordering::Relaxed);
-        self.ended.store(Ended::Nothing as u32, Ordering::Relaxed);
+        self.leave(Ended::Nothing, 0, 0);
         self.set_name(name);
         Ok(true)
     }
@@ -104,7 +109,8 @@ impl ProcessSlot {
 
     pub fn name(&self) -> String {
         let length = (self.name_length.load(Ordering::Acquire) as usize).min(NAME);
-        let bytes: Vec<u8> = self.name[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        let bytes: Vec<u8> =
+            self.name[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -139,7 +145,12 @@ impl ProcessSlot {
         let held = self.life.lock(Deadline::NEVER).is_ok();
         held && self
             .state
-            .compare_exchange(State::Starting as u32, State::Running as u32, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(
+                State::Starting as u32,
+                State::Running as u32,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
             .is_ok()
     }
 
@@ -164,7 +175,12 @@ impl ProcessSlot {
     pub fn end(&self) -> bool {
         let ended = |from: State| {
             self.state
-                .compare_exchange(from as u32, State::Ended as u32, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange(
+                    from as u32,
+                    State::Ended as u32,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
                 .is_ok()
         };
         ended(State::Running) || ended(State::Starting)

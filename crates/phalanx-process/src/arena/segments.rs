@@ -78,7 +78,10 @@ impl Segments {
         let segment = segment_of(place.0);
         let inside = place.0 - start_of(segment);
         if segment >= SEGMENTS || inside + length as u64 > length_of(segment) {
-            return Err(io::Error::other(format!("no block of {length} bytes is at {:#x}", place.0)));
+            return Err(io::Error::other(format!(
+                "no block of {length} bytes is at {:#x}",
+                place.0
+            )));
         }
         let base = match self.mapped[segment].get() {
             Some(base) => *base,
@@ -93,7 +96,9 @@ impl Segments {
         let (start, length) = (start_of(segment), length_of(segment));
         // Beyond the end of the file an access would be a signal.
         if self.memory.len()? < start + length {
-            return Err(io::Error::other(format!("segment {segment} of the shared memory does not exist")));
+            return Err(io::Error::other(format!(
+                "segment {segment} of the shared memory does not exist"
+            )));
         }
         let mapped = Mapped(self.memory.map(start, length as usize)?);
         // Another thread may have been faster: its mapping is used, and this one stays, unused.

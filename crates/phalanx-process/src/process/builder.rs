@@ -67,7 +67,8 @@ impl Builder {
         let name = self.name.clone().unwrap_or_else(|| format!("Process-{}", arena.next_name()));
         let start = || {
             if !arena.is_mine() {
-                let detail = "this process is a copy made by fork(), which this library knows nothing of";
+                let detail =
+                    "this process is a copy made by fork(), which this library knows nothing of";
                 return Err(Error::new(ErrorKind::State, "spawn", detail));
             }
             family::begin(None).map_err(|error| refused("spawn", &error))?;
@@ -79,11 +80,18 @@ impl Builder {
             }
             started
         };
-        let child = start().map_err(|error| error.of(format_args!("process `{name}`")).at(location))?;
+        let child =
+            start().map_err(|error| error.of(format_args!("process `{name}`")).at(location))?;
         Ok(Process::new(child))
     }
 
-    fn start(&self, arena: &Arena, slot: u32, name: String, task: &Task) -> Result<std::sync::Arc<family::Child>> {
+    fn start(
+        &self,
+        arena: &Arena,
+        slot: u32,
+        name: String,
+        task: &Task,
+    ) -> Result<std::sync::Arc<family::Child>> {
         let refused = |error: std::io::Error| refused("spawn", &error);
         let process = arena.process(slot);
         task.store(process)?;
@@ -102,8 +110,15 @@ impl Builder {
             .ok_or_else(|| std::io::Error::other("no process id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
             .map_err(refused)?;
-        let newborn =
-            Newborn { slot, generation, pid, name, background: self.background, pidfd, lifeline: ours };
+        let newborn = Newborn {
+            slot,
+            generation,
+            pid,
+            name,
+            background: self.background,
+            pidfd,
+            lifeline: ours,
+        };
         // A child that has died already is found by its descriptor like any other.
         let _dead = socket::send(&newborn.lifeline, &message(slot, generation), arena.fd());
         family::adopt(newborn).map_err(refused)

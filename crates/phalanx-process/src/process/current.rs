@@ -1,8 +1,8 @@
 //! This process, its parent and its children.
 
 use super::family;
-use crate::arena::existing;
 use crate::arena::arena;
+use crate::arena::existing;
 
 /// What is known of a process of this tree.
 #[derive(Clone, Debug, PartialEq, Eq)]

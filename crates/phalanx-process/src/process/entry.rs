@@ -35,7 +35,11 @@ pub fn message(slot: u32, generation: u32) -> [u8; MESSAGE] {
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn(c_int, *const *const u8, *const *const u8) = construct;
 
-extern "C" fn construct(_count: c_int, _arguments: *const *const u8, _environment: *const *const u8) {
+extern "C" fn construct(
+    _count: c_int,
+    _arguments: *const *const u8,
+    _environment: *const *const u8,
+) {
     init();
 }
 
@@ -84,7 +88,8 @@ fn become_child() -> io::Result<i32> {
     let name = slot.name();
     let short: Vec<u8> = name.bytes().filter(|byte| *byte != 0).take(15).chain([0]).collect();
     // What `ps` shows. A name that is refused is no reason not to run.
-    let _unnamed = rustix::thread::set_name(std::ffi::CStr::from_bytes_with_nul(&short).unwrap_or(c"child"));
+    let _unnamed =
+        rustix::thread::set_name(std::ffi::CStr::from_bytes_with_nul(&short).unwrap_or(c"child"));
 
     if !family::begin(Some(lifeline))? {
         return Err(io::Error::other("its parent has given it up"));
@@ -105,4 +110,3 @@ fn take_standard_input() -> io::Result<OwnedFd> {
     rustix::stdio::dup2_stdin(&nothing)?;
     Ok(lifeline)
 }
-

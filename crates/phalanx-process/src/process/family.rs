@@ -72,7 +72,12 @@ pub fn begin(lifeline: Option<OwnedFd>) -> io::Result<bool> {
     let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
     if let Some(lifeline) = &lifeline {
-        epoll::add(&epoll, lifeline, EventData::new_u64(LIFELINE), EventFlags::RDHUP | EventFlags::HUP)?;
+        epoll::add(
+            &epoll,
+            lifeline,
+            EventData::new_u64(LIFELINE),
+            EventFlags::RDHUP | EventFlags::HUP,
+        )?;
     }
     let family = Family {
         children: Mutex::default(),
@@ -91,17 +96,19 @@ pub fn begin(lifeline: Option<OwnedFd>) -> io::Result<bool> {
     }
     let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
     let is_child = lifeline.is_some();
-    std::thread::Builder::new().name("phalanx-family".to_owned()).stack_size(256 << 10).spawn(move || {
-        let arena = existing();
-        let may_begin = if is_child {
-            arena.process(arena.me()).begin()
-        } else {
-            arena.process(arena.me()).hold_root();
-            true
-        };
-        let _gone = begun.send(may_begin);
-        family.watch(lifeline.as_ref());
-    })?;
+    std::thread::Builder::new().name("phalanx-family".to_owned()).stack_size(256 << 10).spawn(
+        move || {
+            let arena = existing();
+            let may_begin = if is_child {
+                arena.process(arena.me()).begin()
+            } else {
+                arena.process(arena.me()).hold_root();
+                true
+            };
+            let _gone = begun.send(may_begin);
+            family.watch(lifeline.as_ref());
+        },
+    )?;
     let may_begin = has_begun.recv().unwrap_or(false);
     // SAFETY: `leave` may run at any exit.
     if unsafe { libc::atexit(leave) } != 0 {
@@ -199,7 +206,10 @@ impl Family {
 
     /// A child has ended.
     fn ended(&self, slot: u32) {
-        let Some(child) = lock(&self.children).iter().find(|child| child.slot == slot).cloned() else { return };
+        let Some(child) = lock(&self.children).iter().find(|child| child.slot == slot).cloned()
+        else {
+            return;
+        };
         if child.reap() {
             // A descriptor of a dead process would wake this thread for ever.
             let _closed = epoll::delete(&self.epoll, &child.pidfd);
@@ -212,7 +222,9 @@ impl Family {
         let of_parent = existing()
             .processes()
             .filter(|(slot, process)| {
-                *slot != 0 && process.parent() == parent && matches!(process.state(), State::Starting | State::Running)
+                *slot != 0
+                    && process.parent() == parent
+                    && matches!(process.state(), State::Starting | State::Running)
             })
             .map(|(slot, _)| (slot, until));
         lock(&self.orphans).extend(of_parent);
@@ -224,7 +236,8 @@ impl Family {
             .into_iter()
             .filter(|&(slot, until)| {
                 let process = existing().process(slot);
-                let is_gone = process.is_dead() || (process.state() == State::Starting && until <= Instant::now());
+                let is_gone = process.is_dead()
+                    || (process.state() == State::Starting && until <= Instant::now());
                 if is_gone && process.end() {
                     clean_up(slot);
                     process.free();
@@ -266,7 +279,10 @@ impl Child {
         if ended.is_some() {
             return true;
         }
-        let exit_code = match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        let exit_code = match waitid(
+            WaitId::PidFd(self.pidfd.as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        ) {
             Ok(Some(status)) => status
                 .exit_status()
                 .or_else(|| status.terminating_signal().map(|signal| -signal))
@@ -285,11 +301,23 @@ impl Child {
                 (i32::MAX, _) => 255,
                 (code, _) => code,
             };
-            *ended = Some(End { exit_code, ended: left, place: Place(place), length: length as usize, taken: false });
+            *ended = Some(End {
+                exit_code,
+                ended: left,
+                place: Place(place),
+                length: length as usize,
+                taken: false,
+            });
             clean_up(self.slot);
             process.free();
         } else {
-            *ended = Some(End { exit_code, ended: Ended::Nothing, place: Place(0), length: 0, taken: true });
+            *ended = Some(End {
+                exit_code,
+                ended: Ended::Nothing,
+                place: Place(0),
+                length: 0,
+                taken: true,
+            });
         }
         self.has_ended.notify_all();
         let me = arena.process(arena.me());

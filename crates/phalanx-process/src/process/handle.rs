@@ -157,7 +157,9 @@ impl<R> Process<R> {
 
     #[track_caller]
     fn named(&self, error: Error) -> Error {
-        error.of(format_args!("process `{}` (pid {})", self.child.name, self.child.pid)).at(Location::caller())
+        error
+            .of(format_args!("process `{}` (pid {})", self.child.name, self.child.pid))
+            .at(Location::caller())
     }
 }
 
@@ -179,7 +181,11 @@ impl<R: DeserializeOwned> Process<R> {
     /// As [`join`](Process::join); `State` when the result was taken already.
     #[track_caller]
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<Option<R>> {
-        if self.child.wait(Deadline::after(timeout)) { self.open("join").map(Some) } else { Ok(None) }
+        if self.child.wait(Deadline::after(timeout)) {
+            self.open("join").map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The result, if the process has ended.
@@ -206,7 +212,11 @@ impl<R: DeserializeOwned> Process<R> {
     #[track_caller]
     pub fn close(self) -> Result<()> {
         if self.is_alive() {
-            return Err(self.named(Error::new(ErrorKind::State, "close", "it is still running: join or kill it first")));
+            return Err(self.named(Error::new(
+                ErrorKind::State,
+                "close",
+                "it is still running: join or kill it first",
+            )));
         }
         Ok(())
     }

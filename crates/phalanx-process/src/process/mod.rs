@@ -22,4 +22,3 @@ pub use builder::Builder;
 pub use current::{Current, active_children, current, parent};
 pub use entry::init;
 pub use handle::{ExitCode, Process};
-pub(crate) use family::Child;

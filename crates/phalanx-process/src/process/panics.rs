@@ -44,7 +44,9 @@ fn note_panics() {
 fn noted(info: &PanicHookInfo<'_>) -> Panic {
     Panic {
         message: message(info.payload()),
-        location: info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string),
+        location: info
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), ToString::to_string),
         backtrace: Backtrace::force_capture().to_string(),
     }
 }

@@ -59,7 +59,8 @@ impl Task {
 pub fn run(slot: &ProcessSlot) -> Result<Ended> {
     use std::sync::atomic::Ordering::Relaxed;
     let arena = existing();
-    let (place, length) = (Place(slot.arguments.load(Relaxed)), slot.arguments_length.load(Relaxed) as usize);
+    let (place, length) =
+        (Place(slot.arguments.load(Relaxed)), slot.arguments_length.load(Relaxed) as usize);
     // SAFETY: the parent has written them before it started this process, and leaves them alone.
     let arguments = unsafe { arena.load(place, length)? };
     // SAFETY: they were copied, and the parent does not give them back.
@@ -70,9 +71,12 @@ pub fn run(slot: &ProcessSlot) -> Result<Ended> {
             Error::new(ErrorKind::Function, "spawn", "parent and child are not the same program")
         })
     };
-    let (enter, function) = (address(slot.enter.load(Relaxed))?, address(slot.function.load(Relaxed))?);
+    let (enter, function) =
+        (address(slot.enter.load(Relaxed))?, address(slot.function.load(Relaxed))?);
     // SAFETY: the parent, which is the same program, has named an `enter` function by this number.
-    let enter = unsafe { std::mem::transmute::<*const (), Enter>(std::ptr::with_exposed_provenance(enter)) };
+    let enter = unsafe {
+        std::mem::transmute::<*const (), Enter>(std::ptr::with_exposed_provenance(enter))
+    };
     let (ended, bytes) = enter(function, &arguments);
     let result = arena.store(&bytes)?;
     slot.leave(ended, result.0, bytes.len() as u64);
@@ -85,8 +89,9 @@ where
     R: Serialize,
 {
     // SAFETY: the parent has named a function of this type together with this `enter`, in `Task::new`.
-    let function =
-        unsafe { std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(function)) };
+    let function = unsafe {
+        std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(function))
+    };
     let outcome = panics::catch(|| {
         let arguments = match codec::decode("spawn", Transit::To(existing().me()), arguments) {
             Ok(arguments) => arguments,
@@ -138,9 +143,10 @@ impl Remains {
                 let signal = -self.exit_code;
                 Err(died(format!("killed by signal {signal}{}", signal_name(signal))))
             }
-            Ended::Nothing => {
-                Err(died(format!("ended with exit code {} before its function returned", self.exit_code)))
-            }
+            Ended::Nothing => Err(died(format!(
+                "ended with exit code {} before its function returned",
+                self.exit_code
+            ))),
         }
     }
 }

@@ -52,10 +52,21 @@ impl RobustMutex {
         unsafe {
             check(libc::pthread_mutexattr_init(attributes.as_mut_ptr()))?;
             let attributes = attributes.as_mut_ptr();
-            let made = check(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))
-                .and_then(|()| check(libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST)))
-                .and_then(|()| check(libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK)))
-                .and_then(|()| check(libc::pthread_mutex_init(self.0.get(), attributes)));
+            let made =
+                check(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))
+                    .and_then(|()| {
+                        check(libc::pthread_mutexattr_setrobust(
+                            attributes,
+                            libc::PTHREAD_MUTEX_ROBUST,
+                        ))
+                    })
+                    .and_then(|()| {
+                        check(libc::pthread_mutexattr_settype(
+                            attributes,
+                            libc::PTHREAD_MUTEX_ERRORCHECK,
+                        ))
+                    })
+                    .and_then(|()| check(libc::pthread_mutex_init(self.0.get(), attributes)));
             check(libc::pthread_mutexattr_destroy(attributes))?;
             made
         }
@@ -71,7 +82,8 @@ impl RobustMutex {
         while outcome == Err(NotAcquired::Busy) && !deadline.has_passed() {
             let until = in_real_time(deadline.left().map_or(SLICE, |left| left.min(SLICE)));
             // SAFETY: the memory is a mutex that was initialised.
-            outcome = self.outcome(unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) });
+            outcome = self
+                .outcome(unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) });
         }
         outcome
     }

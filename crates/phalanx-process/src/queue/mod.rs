@@ -1,0 +1,19 @@
+//! Queues and pipes: values on their way between processes.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `channel` | the lines of records in shared memory: put, get, and who sleeps |
+//! | `position` | counters that change with one store |
+//! | `chunk` | the memory of the records |
+//! | `fifo` | [`Queue`] |
+//! | `ordered` | results in the order of their indices |
+
+mod channel;
+mod chunk;
+mod fifo;
+mod ordered;
+mod position;
+
+pub(crate) use fifo::Body;
+pub use fifo::{Iter, Queue};
+pub use ordered::InOrder;
