@@ -20,8 +20,10 @@ mod error;
 mod objects;
 mod process;
 mod queue;
+mod ready;
 mod sys;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
-pub use queue::{InOrder, Iter, Queue};
+pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
+pub use ready::{Ready, wait_any};

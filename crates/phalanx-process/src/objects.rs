@@ -11,6 +11,7 @@ pub fn forget_process(arena: &Arena, process: u32) {
 fn destroy(arena: &Arena, kind: Kind, body: Place) {
     match kind {
         Kind::Queue => end::<queue::Body>(arena, body),
+        Kind::PipeEnd => end::<queue::EndToken>(arena, body),
         _ => unreachable!("no object is of kind {kind:?}"),
     }
 }
