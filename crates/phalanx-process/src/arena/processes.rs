@@ -55,6 +55,8 @@ pub struct ProcessSlot {
     ended: AtomicU32,
     result: AtomicU64,
     result_length: AtomicU64,
+    /// Where it says which locks its threads wait for. The block stays with the slot.
+    pub waits: AtomicU64,
 }
 
 impl ProcessSlot {
