@@ -20,8 +20,19 @@ mod error;
 mod objects;
 mod process;
 mod queue;
+mod sync;
 mod sys;
+mod value;
+
+pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
 pub use queue::{InOrder, Iter, Queue};
+pub use sync::{
+    Barrier, BarrierPass, Condition, Event, FairGuard, FairLock, Lock, LockGuard, Permit, RLock,
+    RLockGuard, ReadGuard, RwLock, Semaphore, Timer, WriteGuard, lock_all,
+};
+pub use value::{
+    ArrayGuard, AtomicInteger, AtomicValue, Shared, SharedArray, SharedAtomic, SharedGuard,
+};
