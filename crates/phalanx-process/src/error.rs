@@ -279,6 +279,10 @@ impl<T> PutError<T> {
         PutError { error, item }
     }
 
+    pub(crate) fn at(self, location: &'static Location<'static>) -> Self {
+        PutError { error: self.error.at(location), item: self.item }
+    }
+
     /// Why it was not taken.
     pub fn error(&self) -> &Error {
         &self.error

@@ -20,6 +20,7 @@ mod error;
 mod objects;
 mod process;
 mod queue;
+mod ready;
 mod sync;
 mod sys;
 mod value;
@@ -28,7 +29,8 @@ pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
-pub use queue::{InOrder, Iter, Queue};
+pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
+pub use ready::{Ready, wait_any};
 pub use sync::{
     Barrier, BarrierPass, Condition, Event, FairGuard, FairLock, Lock, LockGuard, Permit, RLock,
     RLockGuard, ReadGuard, RwLock, Semaphore, Timer, WriteGuard, lock_all,

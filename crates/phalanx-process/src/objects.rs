@@ -22,6 +22,7 @@ fn destroy(arena: &Arena, kind: Kind, body: Place) {
         Kind::Value => end::<value::bodies::Value>(arena, body),
         Kind::Array => end::<value::bodies::Array>(arena, body),
         Kind::Atomic => end::<value::bodies::Atomic>(arena, body),
+        Kind::PipeEnd => end::<queue::EndToken>(arena, body),
         _ => unreachable!("no object is of kind {kind:?}"),
     }
 }

@@ -135,6 +135,11 @@ impl<T: Shared> Object<T> {
         self.local.name.index
     }
 
+    /// The name of the object in all processes.
+    pub fn name(&self) -> Name {
+        self.local.name
+    }
+
     fn import(name: Name, fingerprint: u64) -> Result<Option<Self>> {
         let arena = arena()?;
         let Some(body) = arena.find(name, T::KIND, fingerprint)? else { return Ok(None) };

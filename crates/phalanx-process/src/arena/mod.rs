@@ -30,7 +30,7 @@ use objects::Table;
 use segments::Segments;
 
 pub use handle::{Object, Transit, fingerprint, with_transit};
-pub use objects::{Kind, Shared};
+pub use objects::{Kind, Name, Shared};
 pub use processes::{Ended, MAX_PROCESSES, ProcessSlot, State};
 pub use segments::Place;
 

@@ -192,6 +192,12 @@ impl Arena {
         free.store(index + 1, Ordering::Release);
     }
 
+    /// Where an object is that the caller knows to live.
+    pub fn locate(&self, name: Name) -> Result<Option<Place>> {
+        let found = self.entry(name.index)?.filter(|entry| entry.is(name.generation));
+        Ok(found.map(|entry| Place(entry.body.load(Ordering::Relaxed))))
+    }
+
     /// Where a living object is, if it is of this kind and type.
     pub(super) fn find(&self, name: Name, kind: Kind, fingerprint: u64) -> Result<Option<Place>> {
         let found = self.entry(name.index)?.filter(|entry| {
@@ -249,13 +255,19 @@ impl Arena {
     /// A process is gone, and with it all of its handles.
     pub fn forget_process(&self, process: u32, destroy: impl Fn(Kind, Place)) {
         let used = self.known_root().table.used.load(Ordering::Acquire);
-        for index in 0..used {
-            if let Ok(Some(entry)) = self.entry(index)
-                && entry.let_go(process)
-            {
-                self.end_if_unused(index, entry, &destroy);
+        let forget = |is_of_this_pass: &dyn Fn(u32) -> bool| {
+            for index in 0..used {
+                if let Ok(Some(entry)) = self.entry(index)
+                    && is_of_this_pass(entry.kind.load(Ordering::Relaxed))
+                    && entry.let_go(process)
+                {
+                    self.end_if_unused(index, entry, &destroy);
+                }
             }
-        }
+        };
+        // The end of a pipe closes its channels, which the process still holds then.
+        forget(&|kind| kind == Kind::PipeEnd as u32);
+        forget(&|kind| kind != Kind::PipeEnd as u32);
     }
 
     /// Living objects, for tests: everything that is not used any more must go.

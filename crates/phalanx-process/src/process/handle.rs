@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::builder::Builder;
 use super::family::Child;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ready::Ready;
 use crate::sys::Deadline;
 
 /// How a process ended: 0 for a function that returned, 101 for one that panicked, what it gave to
@@ -220,6 +221,15 @@ impl<R: DeserializeOwned> Process<R> {
         }
         Ok(())
     }
+}
+
+impl<R> Ready for Process<R> {
+    fn is_ready(&self) -> bool {
+        !self.is_alive()
+    }
+
+    /// The end of a child always wakes its parent.
+    fn watch(&self, _process: u32) {}
 }
 
 impl<R> fmt::Debug for Process<R> {

@@ -16,6 +16,7 @@
 //! wake-up that dies with its sender is made good by the next look, after [`SLICE`](crate::sys::SLICE) at most.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::{Duration, Instant};
 
 use super::chunk::{CELL, Chunk};
 use super::position::{AtomicPosition, MAX_ITEMS, Position};
@@ -39,6 +40,8 @@ pub struct Channel {
     closed: AtomicU32,
     /// Items that it may hold.
     limit: AtomicU64,
+    /// For how many microseconds a consumer lets others run before it sleeps.
+    patience: AtomicU32,
     consumers: Consumers,
     /// Processes that wait for this and other things at the same time.
     watched: AtomicU32,
@@ -93,7 +96,7 @@ pub enum Refusal {
 }
 
 impl Channel {
-    pub fn init(&self, arena: &'static Arena, limit: u64) -> Result<()> {
+    pub fn init(&self, arena: &'static Arena, limit: u64, patience: Duration) -> Result<()> {
         let refused =
             |error: std::io::Error| Error::new(ErrorKind::System, "new", error.to_string());
         // SAFETY: nobody else knows the channel yet.
@@ -107,6 +110,7 @@ impl Channel {
             flag.store(0, Ordering::Relaxed);
         }
         self.limit.store(limit, Ordering::Relaxed);
+        self.patience.store(patience.as_micros() as u32, Ordering::Relaxed);
         self.tail.reset();
         self.consumers.head.reset();
         let chunk = Chunk::create(arena, None, 0, self.tail.load())?;
@@ -215,12 +219,14 @@ impl Channel {
             if self.consumers.head.load().cells() != self.tail.load().cells() {
                 break;
             }
-            // What was put before it was closed is seen now.
-            if self.is_closed() && self.len() == 0 {
+            if self.is_closed() && self.is_finished() {
                 return Err(Refusal::Closed.into());
             }
             if deadline.has_passed() {
                 return Err(Refusal::TimedOut.into());
+            }
+            if self.item_comes_soon() {
+                continue;
             }
             self.getter_sleeps.store(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);
@@ -236,6 +242,30 @@ impl Channel {
             self.tell_watchers();
         }
         Ok(record)
+    }
+
+    /// Whether a closed channel is empty for ever: no producer is in the middle of a put.
+    fn is_finished(&self) -> bool {
+        let (_held, _) = self.put.hold();
+        self.len() == 0
+    }
+
+    /// Lets others run for a moment: an answer often comes sooner than this thread could sleep and be woken.
+    fn item_comes_soon(&self) -> bool {
+        let patience = Duration::from_micros(self.patience.load(Ordering::Relaxed).into());
+        if patience.is_zero() {
+            return false;
+        }
+        let start = Instant::now();
+        loop {
+            std::thread::yield_now();
+            if self.len() != 0 {
+                return true;
+            }
+            if start.elapsed() >= patience || self.is_closed() {
+                return false;
+            }
+        }
     }
 
     /// Copies the first record and moves `head`. The caller holds the consumers' lock.

@@ -16,7 +16,37 @@ use super::position::MAX_ITEMS;
 use crate::arena::{Arena, Kind, Object, Shared, Transit, existing, fingerprint};
 use crate::codec;
 use crate::error::{Error, ErrorKind, PutError, Result};
+use crate::ready::Ready;
 use crate::sys::{Deadline, futex};
+
+/// Puts a value into a channel.
+pub(super) fn put_value<T: Serialize>(
+    channel: &Channel,
+    operation: &'static str,
+    value: &T,
+    deadline: Deadline,
+) -> Result<(), Refused> {
+    with_buffer(|buffer| {
+        codec::encode_once(operation, value, buffer, |bytes| {
+            channel.put(existing(), bytes, deadline)
+        })
+    })
+}
+
+/// Gets a value from a channel.
+pub(super) fn get_value<T: DeserializeOwned>(
+    channel: &Channel,
+    operation: &'static str,
+    deadline: Deadline,
+) -> Result<T, Refused> {
+    with_buffer(|buffer| {
+        let value = match channel.get(existing(), deadline, buffer)? {
+            Record::Copied => codec::decode(operation, Transit::Once, buffer),
+            Record::Block(block) => codec::decode(operation, Transit::Once, block.bytes()?),
+        };
+        Ok(value?)
+    })
+}
 
 /// Buffers of a thread are used again, unless they have become this large.
 const KEPT: usize = 1 << 20;
@@ -90,6 +120,16 @@ pub struct Queue<T> {
     items: PhantomData<fn(T) -> T>,
 }
 
+impl<T> Ready for Queue<T> {
+    fn is_ready(&self) -> bool {
+        !self.is_empty() || self.is_closed()
+    }
+
+    fn watch(&self, process: u32) {
+        self.object.channel.watch(process);
+    }
+}
+
 impl<T> Queue<T> {
     /// A queue without a limit.
     ///
@@ -118,8 +158,7 @@ impl<T> Queue<T> {
     fn with_limit(limit: u64) -> Result<Self> {
         let location = Location::caller();
         let object = Object::create(fingerprint::<Self>(), |_, body: &Body| {
-            body.done.store(0, Ordering::Relaxed);
-            body.channel.init(existing(), limit)
+            body.init(limit, Duration::ZERO)
         });
         Ok(Queue {
             object: object.map_err(|error| error.of("queue").at(location))?,
@@ -211,11 +250,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         deadline: Deadline,
         timed_out: ErrorKind,
     ) -> Result<(), PutError<T>> {
-        let put = with_buffer(|buffer| {
-            codec::encode_once(operation, &item, buffer, |bytes| {
-                self.object.channel.put(existing(), bytes, deadline)
-            })
-        });
+        let put = put_value(&self.object.channel, operation, &item, deadline);
         put.map_err(|refused| PutError::new(self.fail(operation, refused, timed_out), item))
     }
 
@@ -267,13 +302,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn get_until(&self, operation: &'static str, deadline: Deadline) -> Result<T, Refused> {
-        with_buffer(|buffer| {
-            let item = match self.object.channel.get(existing(), deadline, buffer)? {
-                Record::Copied => codec::decode(operation, Transit::Once, buffer),
-                Record::Block(block) => codec::decode(operation, Transit::Once, block.bytes()?),
-            };
-            Ok(item?)
-        })
+        get_value(&self.object.channel, operation, deadline)
     }
 
     /// Items as they come, until the queue is closed and empty. Several iterators share the items.
@@ -366,6 +395,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 }
 
 impl Body {
+    /// Makes it an empty queue.
+    pub fn init(&self, limit: u64, patience: Duration) -> Result<()> {
+        self.done.store(0, Ordering::Relaxed);
+        self.channel.init(existing(), limit, patience)
+    }
+
     fn unfinished(&self, done: u64) -> u64 {
         self.channel.tail().items_before(done)
     }

@@ -6,14 +6,18 @@
 //! | `position` | counters that change with one store |
 //! | `chunk` | the memory of the records |
 //! | `fifo` | [`Queue`] |
+//! | `pipe` | two channels with two ends, and the end of file |
 //! | `ordered` | results in the order of their indices |
 
 mod channel;
 mod chunk;
 mod fifo;
 mod ordered;
+mod pipe;
 mod position;
 
 pub(crate) use fifo::Body;
 pub use fifo::{Iter, Queue};
 pub use ordered::InOrder;
+pub(crate) use pipe::EndToken;
+pub use pipe::{PipeEnd, Receiver, Sender, one_way, pipe};
