@@ -6,11 +6,10 @@
 //! ```
 
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
 use clap::Parser;
 use phalanx_process::{Process, Queue, Result};
+use process_examples::{sleep_ms, verdict};
 
 /// Squares numbers, a process for each, and shows three ways to the results.
 #[derive(Parser)]
@@ -22,7 +21,7 @@ struct Args {
 }
 
 fn random_delay() {
-    thread::sleep(Duration::from_millis(fastrand::u64(0..50)));
+    sleep_ms(fastrand::u64(0..50));
 }
 
 fn square(x: u64) -> u64 {
@@ -67,9 +66,6 @@ fn main() -> Result<ExitCode> {
 
     let expected: Vec<u64> = numbers.iter().map(|x| x * x).collect();
     as_done.sort_unstable();
-    if [&joined, &as_done, &by_index].into_iter().any(|squares| *squares != expected) {
-        eprintln!("error: expected {expected:?}");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    let is_right = [joined, as_done, by_index].iter().all(|squares| *squares == expected);
+    Ok(verdict(is_right, format!("{expected:?}")))
 }
