@@ -18,6 +18,7 @@ mod arena;
 mod codec;
 mod error;
 mod objects;
+mod pool;
 mod process;
 mod queue;
 mod ready;
@@ -28,6 +29,7 @@ mod value;
 pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
+pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
 pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
 pub use ready::{Ready, wait_any};

@@ -1,7 +1,7 @@
 //! What is to be done when the last handle to an object is gone with its process.
 
 use crate::arena::{Arena, Kind, Place, Shared};
-use crate::{queue, sync, value};
+use crate::{pool, queue, sync, value};
 
 /// A process is gone: its handles count no more, and objects that nobody else has end.
 pub fn forget_process(arena: &Arena, process: u32) {
@@ -23,6 +23,7 @@ fn destroy(arena: &Arena, kind: Kind, body: Place) {
         Kind::Array => end::<value::bodies::Array>(arena, body),
         Kind::Atomic => end::<value::bodies::Atomic>(arena, body),
         Kind::PipeEnd => end::<queue::EndToken>(arena, body),
+        Kind::Pool => end::<pool::Leases>(arena, body),
         _ => unreachable!("no object is of kind {kind:?}"),
     }
 }

@@ -247,3 +247,18 @@ impl<T: Shared> fmt::Debug for Object<T> {
         write!(f, "{:?} {}", T::KIND, self.number())
     }
 }
+
+/// A handle as a part of other values of this crate.
+pub struct Handle<T: Shared>(pub Object<T>);
+
+impl<T: Shared> Serialize for Handle<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_as(serializer, fingerprint::<Self>())
+    }
+}
+
+impl<'de, T: Shared> Deserialize<'de> for Handle<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::deserialize_as(deserializer, fingerprint::<Self>()).map(Handle)
+    }
+}

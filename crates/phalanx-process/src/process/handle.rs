@@ -82,6 +82,10 @@ impl<R> Process<R> {
         Builder::default().spawn(function, arguments)
     }
 
+    pub(crate) fn child(&self) -> &Arc<Child> {
+        &self.child
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.child.name

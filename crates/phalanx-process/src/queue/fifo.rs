@@ -166,6 +166,10 @@ impl<T> Queue<T> {
         })
     }
 
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.object.channel
+    }
+
     /// Items that can be got: those that were put, without those that were got. It is exact, at some moment during
     /// the call.
     pub fn len(&self) -> usize {

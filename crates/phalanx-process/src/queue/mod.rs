@@ -16,6 +16,7 @@ mod ordered;
 mod pipe;
 mod position;
 
+pub(crate) use channel::{Record, Refusal, Refused};
 pub(crate) use fifo::Body;
 pub use fifo::{Iter, Queue};
 pub use ordered::InOrder;

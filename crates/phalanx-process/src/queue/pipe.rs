@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::channel::{Refusal, Refused};
 use super::fifo::{Body, get_value, put_value};
 use super::position::MAX_ITEMS;
-use crate::arena::{Arena, Kind, Name, Object, Shared, fingerprint};
+use crate::arena::{Arena, Handle, Kind, Name, Object, Shared, fingerprint};
 use crate::error::{Error, ErrorKind, PutError, Result};
 use crate::ready::Ready;
 use crate::sys::Deadline;
@@ -64,20 +64,6 @@ impl<'de> Deserialize<'de> for Line {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (token, channel) = <(Handle<EndToken>, Handle<Body>)>::deserialize(deserializer)?;
         Ok(Line { token: token.0, channel: channel.0 })
-    }
-}
-
-struct Handle<T: Shared>(Object<T>);
-
-impl<T: Shared> Serialize for Handle<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_as(serializer, fingerprint::<Self>())
-    }
-}
-
-impl<'de, T: Shared> Deserialize<'de> for Handle<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Object::deserialize_as(deserializer, fingerprint::<Self>()).map(Handle)
     }
 }
 
