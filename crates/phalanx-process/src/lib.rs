@@ -22,10 +22,21 @@ mod pool;
 mod process;
 mod queue;
 mod ready;
+mod sync;
 mod sys;
+mod value;
+
+pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
 pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
 pub use ready::{Ready, wait_any};
+pub use sync::{
+    Barrier, BarrierPass, Condition, Event, FairGuard, FairLock, Lock, LockGuard, Permit, RLock,
+    RLockGuard, ReadGuard, RwLock, Semaphore, Timer, WriteGuard, lock_all,
+};
+pub use value::{
+    ArrayGuard, AtomicInteger, AtomicValue, Shared, SharedArray, SharedAtomic, SharedGuard,
+};

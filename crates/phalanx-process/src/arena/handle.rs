@@ -17,6 +17,7 @@ use crate::error::Result;
 /// An object of shared memory. It lives for as long as a process has a handle to it.
 pub struct Object<T: Shared> {
     local: Arc<Local>,
+    place: Place,
     body: &'static T,
 }
 
@@ -120,8 +121,13 @@ impl<T: Shared> Object<T> {
 
     fn new(arena: &'static Arena, local: Arc<Local>, body: Place) -> Result<Self> {
         // SAFETY: the object is of this type, and the handle keeps it.
-        let body = unsafe { arena.structure::<T>(body)? };
-        Ok(Object { local, body })
+        let structure = unsafe { arena.structure::<T>(body)? };
+        Ok(Object { local, place: body, body: structure })
+    }
+
+    /// Where its structure lies.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The number of the object, for messages.
@@ -218,7 +224,7 @@ fn destroy<T: Shared>(_kind: Kind, body: Place) {
 
 impl<T: Shared> Clone for Object<T> {
     fn clone(&self) -> Self {
-        Object { local: self.local.clone(), body: self.body }
+        Object { local: self.local.clone(), place: self.place, body: self.body }
     }
 }
 

@@ -31,9 +31,14 @@ pub enum Kind {
     List = 9,
     Map = 10,
     Pool = 11,
+    ReentrantLock = 12,
+    FairLock = 13,
+    Array = 14,
+    Atomic = 15,
 }
 
-const KINDS: usize = 12;
+/// With room for more.
+const KINDS: usize = 32;
 
 /// A structure of shared memory.
 ///
@@ -277,9 +282,27 @@ impl Arena {
 
 fn kind_of(number: u32) -> Option<Kind> {
     use Kind::{
-        Barrier, Condition, Event, List, Lock, Map, PipeEnd, Pool, Queue, RwLock, Semaphore, Value,
+        Array, Atomic, Barrier, Condition, Event, FairLock, List, Lock, Map, PipeEnd, Pool, Queue,
+        ReentrantLock, RwLock, Semaphore, Value,
     };
-    [Queue, PipeEnd, Lock, RwLock, Semaphore, Condition, Event, Barrier, Value, List, Map, Pool]
-        .into_iter()
-        .find(|kind| *kind as u32 == number)
+    [
+        Queue,
+        PipeEnd,
+        Lock,
+        RwLock,
+        Semaphore,
+        Condition,
+        Event,
+        Barrier,
+        Value,
+        List,
+        Map,
+        Pool,
+        ReentrantLock,
+        FairLock,
+        Array,
+        Atomic,
+    ]
+    .into_iter()
+    .find(|kind| *kind as u32 == number)
 }
