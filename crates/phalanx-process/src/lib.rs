@@ -30,7 +30,9 @@ pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};
-pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
+pub use process::{
+    Builder, Current, ExitCode, Process, Supervised, Worker, active_children, current, init, parent,
+};
 pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
 pub use ready::{Ready, wait_any};
 pub use sync::{
