@@ -222,6 +222,20 @@ fn a_wait_ends_with_its_time_and_with_the_death_of_a_holder() -> Result<()> {
 }
 
 #[test]
+fn those_who_wait_are_told_when_the_one_that_would_notify_dies_with_the_lock() -> Result<()> {
+    let lock = Lock::new()?;
+    let condition = Condition::new(&lock)?;
+    let mut guard = lock.lock()?;
+    let dies = |lock: Lock| -> () {
+        let _guard = lock.lock().unwrap();
+        std::process::exit(0);
+    };
+    Process::spawn(dies, lock.clone())?.close().unwrap_err();
+    assert!(condition.wait_for(&mut guard, || false).unwrap_err().is_poisoned());
+    Ok(())
+}
+
+#[test]
 fn an_event_wakes_all_who_wait_also_when_it_is_cleared_at_once() -> Result<()> {
     let (event, ready) = (Event::new()?, Queue::new()?);
     let waits = |(event, ready): (Event, Queue<()>)| {

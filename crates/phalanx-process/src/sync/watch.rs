@@ -185,7 +185,7 @@ impl Drop for Waiting {
 }
 
 fn take_number() -> Option<usize> {
-    let free = |used: u64| (used != u64::MAX).then(|| used | used + 1);
+    let free = |used: u64| (used != u64::MAX).then(|| used | (used + 1));
     let before = USED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, free).ok()?;
     Some(before.trailing_ones() as usize)
 }
