@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use phalanx_process::{
-    ErrorKind, FairLock, Lock, Process, Queue, RLock, Result, RwLock, Shared, SharedArray,
-    SharedAtomic, current, lock_all,
+    Condition, ErrorKind, FairLock, Lock, Process, Queue, RLock, Result, RwLock, Semaphore, Shared,
+    SharedArray, SharedAtomic, current, lock_all,
 };
 
 const STEPS: u64 = 5_000;
@@ -470,5 +470,77 @@ fn two_hundred_random_deaths_of_holders_and_waiters_stop_nobody() -> Result<()> 
         worker.wait();
     }
     assert_eq!(current().name(), "main");
+    Ok(())
+}
+
+type Kinds = (RLock, RwLock, FairLock, Semaphore, Lock, Condition);
+
+fn use_all_until_killed((rlock, rw, fair, permits, lock, condition): Kinds) {
+    let mut i = 0_u32;
+    loop {
+        i += 1;
+        match rlock.lock() {
+            Ok(_outer) => drop(rlock.lock().unwrap()),
+            Err(_) => drop(rlock.recover().unwrap()),
+        }
+        match if i % 3 == 0 { rw.write().map(drop) } else { rw.read().map(drop) } {
+            Ok(()) => {}
+            Err(_) => drop(rw.recover().unwrap()),
+        }
+        match fair.lock() {
+            Ok(guard) => drop(guard),
+            Err(_) => drop(fair.recover().unwrap()),
+        }
+        drop(permits.acquire().unwrap());
+        match lock.lock() {
+            Ok(mut guard) => {
+                condition.notify_one();
+                let _told = condition.wait_timeout(&mut guard, Duration::from_micros(200));
+            }
+            Err(_) => drop(lock.recover().unwrap()),
+        }
+    }
+}
+
+#[test]
+fn random_deaths_stop_none_of_the_other_kinds_either() -> Result<()> {
+    let lock = Lock::new()?;
+    let condition = Condition::new(&lock)?;
+    let (rlock, rw, fair) = (RLock::new()?, RwLock::new()?, FairLock::new()?);
+    let permits = Semaphore::bounded(2)?;
+    let kinds = || {
+        (rlock.clone(), rw.clone(), fair.clone(), permits.clone(), lock.clone(), condition.clone())
+    };
+    let start = Instant::now();
+    let spawn = || Process::spawn(use_all_until_killed, kinds());
+    let mut workers = vec![spawn()?, spawn()?, spawn()?];
+    let (mut random, mut kills) = (7_u64, 0);
+    while kills < 200 && (start.elapsed() < Duration::from_secs(4) || kills < 20) {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_micros(random >> 51));
+        let i = (random >> 33) as usize % workers.len();
+        let victim = std::mem::replace(&mut workers[i], spawn()?);
+        victim.kill()?;
+        victim.wait();
+        kills += 1;
+        let limit = Duration::from_secs(5);
+        let is_fine = |outcome: Result<bool>| match outcome {
+            Ok(is_held) => is_held,
+            Err(error) => error.is_poisoned(),
+        };
+        assert!(is_fine(rlock.lock_timeout(limit).map(|guard| guard.is_some())), "RLock");
+        assert!(is_fine(rw.read_timeout(limit).map(|guard| guard.is_some())), "read");
+        assert!(is_fine(rw.write_timeout(limit).map(|guard| guard.is_some())), "write");
+        assert!(is_fine(fair.lock_timeout(limit).map(|guard| guard.is_some())), "FairLock");
+        assert!(is_fine(permits.acquire_timeout(limit).map(|permit| permit.is_some())), "permit");
+        assert!(is_fine(lock.lock_timeout(limit).map(|guard| guard.is_some())), "Lock");
+    }
+    for worker in workers {
+        worker.kill()?;
+        worker.wait();
+    }
+    let both = (permits.acquire_timeout(Duration::from_secs(5))?, permits.acquire()?);
+    assert!(both.0.is_some() && permits.try_acquire()?.is_none());
+    assert!(matches!(rw.write_timeout(Duration::from_secs(5)), Ok(Some(_)) | Err(_)));
     Ok(())
 }

@@ -230,8 +230,9 @@ fn those_who_wait_are_told_when_the_one_that_would_notify_dies_with_the_lock() -
         let _guard = lock.lock().unwrap();
         std::process::exit(0);
     };
-    Process::spawn(dies, lock.clone())?.close().unwrap_err();
+    let process = Process::spawn(dies, lock.clone())?;
     assert!(condition.wait_for(&mut guard, || false).unwrap_err().is_poisoned());
+    process.wait();
     Ok(())
 }
 
