@@ -137,3 +137,22 @@ fn a_long_wait_is_no_circle() {
     let text = run("one_holds_a_lock_for_long", &[]);
     assert!(!text.contains("deadlock:"), "{text}");
 }
+
+#[test]
+#[ignore = "run by other tests"]
+fn two_threads_lock_crosswise() -> Result<()> {
+    let (a, b, both) = (Lock::new()?, Lock::new()?, Barrier::new(2)?);
+    for (first, second) in [(a.clone(), b.clone()), (b, a)] {
+        let both = both.clone();
+        std::thread::spawn(move || crosswise((first, second, both)));
+    }
+    std::thread::sleep(Duration::from_millis(1200));
+    std::process::exit(0);
+}
+
+#[test]
+fn threads_of_one_process_are_told_apart() {
+    let text = run("two_threads_lock_crosswise", &[]);
+    assert_eq!(text.matches("deadlock: 2 threads wait for each other").count(), 1, "{text}");
+    assert!(text.contains(" of `main` (pid "), "{text}");
+}

@@ -395,6 +395,18 @@ fn locks_taken_together_are_never_a_deadlock() -> Result<()> {
 }
 
 #[test]
+fn locks_taken_together_are_all_released_when_one_is_poisoned() -> Result<()> {
+    let locks = [Lock::new()?, Lock::new()?, Lock::new()?];
+    kill_a_holder(&locks[1], |(lock, ready)| hold_for_ever(lock.lock().unwrap(), &ready))?;
+    assert!(lock_all(locks.each_ref()).unwrap_err().is_poisoned());
+    drop(locks[1].recover()?);
+    for lock in &locks {
+        assert!(lock.try_lock()?.is_some());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_handle_says_which_it_is_and_is_equal_to_its_clones_only() -> Result<()> {
     let (a, b) = (Lock::new()?, Lock::new()?);
     assert_eq!(a, a.clone());
@@ -483,7 +495,7 @@ fn use_all_until_killed((rlock, rw, fair, permits, lock, condition): Kinds) {
             Ok(_outer) => drop(rlock.lock().unwrap()),
             Err(_) => drop(rlock.recover().unwrap()),
         }
-        match if i % 3 == 0 { rw.write().map(drop) } else { rw.read().map(drop) } {
+        match if i.is_multiple_of(3) { rw.write().map(drop) } else { rw.read().map(drop) } {
             Ok(()) => {}
             Err(_) => drop(rw.recover().unwrap()),
         }

@@ -318,6 +318,41 @@ fn a_barrier_breaks_when_one_that_waits_is_killed_and_works_again_after_a_reset(
     Ok(())
 }
 
+fn pass_until_killed((barrier, passes): (Barrier, SharedAtomic<u64>)) {
+    loop {
+        match barrier.wait() {
+            Ok(_) => drop(passes.fetch_add(1)),
+            Err(error) => {
+                assert!(error.is_broken());
+                barrier.reset();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_barrier_works_on_through_random_deaths() -> Result<()> {
+    let (barrier, passes) = (Barrier::new(3)?, SharedAtomic::new(0)?);
+    let spawn = || Process::spawn(pass_until_killed, (barrier.clone(), passes.clone()));
+    let mut workers = vec![spawn()?, spawn()?, spawn()?];
+    let start = Instant::now();
+    for kill in 0..30 {
+        let victim = std::mem::replace(&mut workers[kill % 3], spawn()?);
+        victim.kill()?;
+        let before = passes.load();
+        until(|| passes.load() > before + 3);
+        victim.wait();
+        if start.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    for worker in workers {
+        worker.kill()?;
+        worker.wait();
+    }
+    Ok(())
+}
+
 #[test]
 fn a_barrier_breaks_by_time_abort_reset_and_a_panic_in_the_action() -> Result<()> {
     let barrier = Barrier::new(2)?;

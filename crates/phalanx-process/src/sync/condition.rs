@@ -28,8 +28,8 @@ unsafe impl Shared for Body {
 
 /// Lets threads wait until another one says that something has changed.
 ///
-/// It belongs to a [`Lock`]: who waits gives the lock up meanwhile. Those who wait are woken in the order in which they came;
-/// one that has died is passed over, and a notification that it can no longer use goes to the next.
+/// It belongs to a [`Lock`]: who waits gives the lock up meanwhile. Those who wait are woken in the order in which
+/// they came; one that has died is passed over, and a notification that it can no longer use goes to the next.
 ///
 /// ```
 /// use phalanx_process::{Condition, Lock, Process, Shared};
