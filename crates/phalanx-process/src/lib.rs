@@ -14,16 +14,24 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("phalanx-process needs Linux: futexes, robust mutexes and process descriptors");
 
+#[macro_use]
+mod crash;
+
 mod arena;
 mod codec;
 mod error;
 mod objects;
+mod packed;
 mod process;
 mod queue;
 mod ready;
 mod sys;
+mod words;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
-pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
+pub use queue::{
+    InOrder, Iter, Last, LifoQueue, Order, PipeEnd, PriorityQueue, Queue, Receiver, Sender,
+    Smallest, SortedIter, SortedQueue, one_way, pipe,
+};
 pub use ready::{Ready, wait_any};

@@ -12,6 +12,7 @@ fn destroy(arena: &Arena, kind: Kind, body: Place) {
     match kind {
         Kind::Queue => end::<queue::Body>(arena, body),
         Kind::PipeEnd => end::<queue::EndToken>(arena, body),
+        Kind::SortedQueue => end::<queue::SortedBody>(arena, body),
         _ => unreachable!("no object is of kind {kind:?}"),
     }
 }

@@ -31,9 +31,10 @@ pub enum Kind {
     List = 9,
     Map = 10,
     Pool = 11,
+    SortedQueue = 12,
 }
 
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 
 /// A structure of shared memory.
 ///
@@ -277,9 +278,24 @@ impl Arena {
 
 fn kind_of(number: u32) -> Option<Kind> {
     use Kind::{
-        Barrier, Condition, Event, List, Lock, Map, PipeEnd, Pool, Queue, RwLock, Semaphore, Value,
+        Barrier, Condition, Event, List, Lock, Map, PipeEnd, Pool, Queue, RwLock, Semaphore,
+        SortedQueue, Value,
     };
-    [Queue, PipeEnd, Lock, RwLock, Semaphore, Condition, Event, Barrier, Value, List, Map, Pool]
-        .into_iter()
-        .find(|kind| *kind as u32 == number)
+    [
+        Queue,
+        PipeEnd,
+        Lock,
+        RwLock,
+        Semaphore,
+        Condition,
+        Event,
+        Barrier,
+        Value,
+        List,
+        Map,
+        Pool,
+        SortedQueue,
+    ]
+    .into_iter()
+    .find(|kind| *kind as u32 == number)
 }

@@ -415,13 +415,13 @@ fn cells_for(length: usize) -> u64 {
     (WORD + length).div_ceil(CELL) as u64
 }
 
-fn wake_sleeper(flag: &AtomicU32) {
+pub(super) fn wake_sleeper(flag: &AtomicU32) {
     if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::AcqRel) != 0 {
         futex::wake(flag, 1);
     }
 }
 
-struct Unlock<'a>(&'a RobustMutex);
+pub(super) struct Unlock<'a>(pub(super) &'a RobustMutex);
 
 impl Drop for Unlock<'_> {
     fn drop(&mut self) {
