@@ -47,3 +47,19 @@ pub fn encode_once<T: Serialize, E: From<Error>>(
         hand_on(buffer)
     })
 }
+
+/// Appends the bytes of a value that is only looked up: handles in it are not on their way to anybody.
+pub fn encode_to_look_up<T: Serialize>(
+    operation: &'static str,
+    value: &T,
+    into: &mut Vec<u8>,
+) -> Result<()> {
+    // What is refused was not sent.
+    let refused = with_transit(Transit::Often, || Err::<(), _>(Bincode::encode(value, into).err()));
+    match refused {
+        Ok(()) | Err(None) => Ok(()),
+        Err(Some(text)) => {
+            Err(Error::new(ErrorKind::Encode, operation, format!("`{}`: {text}", type_name::<T>())))
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod crash;
 mod arena;
 mod codec;
 mod error;
+mod manager;
 mod objects;
 mod packed;
 mod process;
@@ -29,6 +30,7 @@ mod sys;
 mod words;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
+pub use manager::{ManagedMap, ManagedVec, Namespace};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
 pub use queue::{
     InOrder, Iter, Last, LifoQueue, Order, PipeEnd, PriorityQueue, Queue, Receiver, Sender,

@@ -1,7 +1,7 @@
 //! What is to be done when the last handle to an object is gone with its process.
 
 use crate::arena::{Arena, Kind, Place, Shared};
-use crate::queue;
+use crate::{manager, queue};
 
 /// A process is gone: its handles count no more, and objects that nobody else has end.
 pub fn forget_process(arena: &Arena, process: u32) {
@@ -13,6 +13,8 @@ fn destroy(arena: &Arena, kind: Kind, body: Place) {
         Kind::Queue => end::<queue::Body>(arena, body),
         Kind::PipeEnd => end::<queue::EndToken>(arena, body),
         Kind::SortedQueue => end::<queue::SortedBody>(arena, body),
+        Kind::List => end::<manager::ListBody>(arena, body),
+        Kind::Map => end::<manager::MapBody>(arena, body),
         _ => unreachable!("no object is of kind {kind:?}"),
     }
 }
