@@ -49,6 +49,7 @@ impl Blocks {
         let first = self.free[number].load(Ordering::Relaxed);
         if first != 0 {
             let next = next_of(segments, Place(first))?;
+            crash_point!("block-take");
             self.free[number].store(next.load(Ordering::Relaxed), Ordering::Release);
             return Ok(Place(first));
         }
@@ -58,6 +59,7 @@ impl Blocks {
             .ok_or_else(|| io::Error::other("the shared memory is at its largest"))?;
         segments.grow_for(place)?;
         segments.address(Place(place), size)?;
+        crash_point!("block-take-new");
         self.end.store(place + size as u64, Ordering::Release);
         Ok(Place(place))
     }
@@ -73,7 +75,9 @@ impl Blocks {
         }
         let (_held, _) = self.lock.hold();
         let Ok(next) = next_of(segments, place) else { return };
+        crash_point!("block-give");
         next.store(self.free[number].load(Ordering::Relaxed), Ordering::Relaxed);
+        crash_point!("block-give-free");
         self.free[number].store(place.0, Ordering::Release);
     }
 }

@@ -42,7 +42,7 @@ use crate::queue::with_buffer;
 /// ```
 pub struct ManagedMap<K, V> {
     object: Object<Body>,
-    entries: PhantomData<fn(K, V) -> (K, V)>,
+    entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> ManagedMap<K, V> {

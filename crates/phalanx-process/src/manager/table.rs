@@ -134,7 +134,7 @@ fn capacity(words: &Words) -> usize {
 fn way(words: Words, hash: u64) -> impl Iterator<Item = Entry> {
     let words = words.words();
     let capacity = words.len() / ENTRY;
-    let start = (u128::from(hash) * capacity as u128 >> 64) as usize;
+    let start = ((u128::from(hash) * capacity as u128) >> 64) as usize;
     (start..capacity).chain(0..start).map(|at| Entry(&words[at * ENTRY..][..ENTRY]))
 }
 

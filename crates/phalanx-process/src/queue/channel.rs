@@ -161,6 +161,7 @@ impl Channel {
     }
 
     pub fn close(&self) {
+        crash_point!("channel-close");
         self.closed.store(1, Ordering::Release);
         fence(Ordering::SeqCst);
         wake_sleeper(&self.getter_sleeps);
@@ -199,7 +200,9 @@ impl Channel {
             unsafe { chunk.write(tail, 0, &words) };
             tail.after(1)
         };
+        crash_point!("channel-put");
         self.tail.store(end);
+        crash_point!("channel-put-wake");
         fence(Ordering::SeqCst);
         wake_sleeper(&self.getter_sleeps);
         self.tell_watchers();
@@ -236,6 +239,7 @@ impl Channel {
             self.getter_sleeps.store(0, Ordering::Relaxed);
         }
         let record = self.take_first(arena, buffer)?;
+        crash_point!("channel-get-wake");
         fence(Ordering::SeqCst);
         wake_sleeper(&self.consumers.putter_sleeps);
         if self.limit() != MAX_ITEMS {
@@ -282,12 +286,14 @@ impl Channel {
             buffer.resize(length, 0);
             // SAFETY: as above.
             unsafe { chunk.read(head, WORD, buffer) };
+            crash_point!("channel-get");
             self.consumers.head.store(head.after(cells_for(length)));
             return Ok(Record::Copied);
         }
         let mut place = [0; WORD];
         // SAFETY: as above.
         unsafe { chunk.read(head, WORD, &mut place) };
+        crash_point!("channel-get-block");
         self.consumers.head.store(head.after(1));
         Ok(Record::Block(Block { arena, place: Place(u64::from_le_bytes(place)), length }))
     }
@@ -355,6 +361,7 @@ impl Channel {
         }
         let larger = Chunk::create(arena, Some(chunk), cells, tail)?;
         chunk.link(larger);
+        crash_point!("channel-put-chunk");
         self.put_chunk.store(larger.place.0, Ordering::Release);
         Ok(larger)
     }
@@ -374,7 +381,9 @@ impl Channel {
                 Ordering::AcqRel,
                 Ordering::Acquire,
             );
+            crash_point!("channel-get-chunk");
             self.consumers.get_chunk.store(place.0, Ordering::Release);
+            crash_point!("channel-chunk-give");
             // SAFETY: no side uses it any more.
             unsafe { chunk.give(arena) };
             chunk = next;
