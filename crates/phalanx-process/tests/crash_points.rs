@@ -9,7 +9,7 @@ use phalanx_process::{LifoQueue, ManagedMap, ManagedVec, PriorityQueue, Process,
 use serde::{Deserialize, Serialize};
 
 /// Enough for the tables and rings to grow.
-const ROUNDS: u64 = 160;
+const ROUNDS: u64 = 200;
 /// The queues, by their numbers in what is told.
 const QUEUES: usize = 4;
 
@@ -77,8 +77,8 @@ impl Shared {
         Ok(items)
     }
 
-    fn work(&self) -> Result<()> {
-        for x in 0..ROUNDS {
+    fn work(&self, rounds: u64) -> Result<()> {
+        for x in 0..rounds {
             for queue in 0..QUEUES {
                 self.put(queue, x)?;
                 self.told.put(Told::Put(queue, x))?;
@@ -110,11 +110,11 @@ impl Shared {
         }
         self.map.clear()?;
         for queue in 0..QUEUES {
-            for x in self.drain(queue)? {
+            while let Some(x) = self.get(queue)? {
                 self.told.put(Told::Got(queue, x))?;
             }
             // Those after them are in new memory, for which the old is given back.
-            for x in ROUNDS..ROUNDS + 4 {
+            for x in rounds..rounds + 4 {
                 self.put(queue, x)?;
                 self.told.put(Told::Put(queue, x))?;
                 if let Some(x) = self.get(queue)? {
@@ -174,7 +174,7 @@ impl Shared {
 fn die_at((point, shared): (String, Shared)) {
     // SAFETY: this process has no other thread that reads the environment but through `std`.
     unsafe { std::env::set_var("PHALANX_CRASH_AT", point) };
-    shared.work().expect("nothing is refused");
+    shared.work(ROUNDS).expect("nothing is refused");
 }
 
 /// All points of the sources.
@@ -214,7 +214,7 @@ fn all_points(time: u32) -> Result<()> {
         // Another process can do all of it.
         let others =
             Shared { told: Queue::new()?, list: ManagedVec::from_items([0, 1, 2, 3])?, ..shared };
-        let again = |shared: Shared| shared.work().expect("nothing is refused");
+        let again = |shared: Shared| shared.work(10).expect("nothing is refused");
         Process::spawn(again, others)?.join()?;
         assert!(begun.elapsed() < Duration::from_secs(20), "{point}: {:?}", begun.elapsed());
     }
