@@ -31,6 +31,7 @@ struct Inner {
     location: Option<&'static Location<'static>>,
     panic: Option<Panic>,
     exit_code: Option<i32>,
+    item: Option<usize>,
 }
 
 /// The kind of an [`Error`], and what to do about it.
@@ -121,6 +122,7 @@ impl Error {
             location: None,
             panic: None,
             exit_code: None,
+            item: None,
         }))
     }
 
@@ -146,6 +148,17 @@ impl Error {
     pub(crate) fn with_exit_code(mut self, code: i32) -> Self {
         self.0.exit_code = Some(code);
         self
+    }
+
+    /// It happened to one of several items.
+    pub(crate) fn with_item(mut self, item: usize) -> Self {
+        self.0.item = Some(item);
+        self
+    }
+
+    /// The number of the item at which it happened, in a pool's `map`.
+    pub fn item(&self) -> Option<usize> {
+        self.0.item
     }
 
     /// What kind of error it is.
@@ -226,10 +239,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, operation, subject, detail, location, .. } = &*self.0;
+        let Inner { kind, operation, subject, detail, location, item, .. } = &*self.0;
         f.write_str(operation)?;
         if !subject.is_empty() {
             write!(f, " of {subject}")?;
+        }
+        if let Some(item) = item {
+            write!(f, ", item {item},")?;
         }
         if let Some(location) = location {
             write!(f, " at {location}")?;

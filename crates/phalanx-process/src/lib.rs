@@ -23,17 +23,30 @@ mod error;
 mod manager;
 mod objects;
 mod packed;
+mod pool;
 mod process;
 mod queue;
 mod ready;
+mod sync;
 mod sys;
+mod value;
 mod words;
+
+pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use manager::{ManagedMap, ManagedVec, Namespace};
+pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
 pub use queue::{
     InOrder, Iter, Last, LifoQueue, Order, PipeEnd, PriorityQueue, Queue, Receiver, Sender,
     Smallest, SortedIter, SortedQueue, one_way, pipe,
 };
 pub use ready::{Ready, wait_any};
+pub use sync::{
+    Barrier, BarrierPass, Condition, Event, FairGuard, FairLock, Lock, LockGuard, Permit, RLock,
+    RLockGuard, ReadGuard, RwLock, Semaphore, Timer, WriteGuard, lock_all,
+};
+pub use value::{
+    ArrayGuard, AtomicInteger, AtomicValue, Shared, SharedArray, SharedAtomic, SharedGuard,
+};

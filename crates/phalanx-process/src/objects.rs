@@ -1,7 +1,7 @@
 //! What is to be done when the last handle to an object is gone with its process.
 
 use crate::arena::{Arena, Kind, Place, Shared};
-use crate::{manager, queue};
+use crate::{manager, pool, queue, sync, value};
 
 /// A process is gone: its handles count no more, and objects that nobody else has end.
 pub fn forget_process(arena: &Arena, process: u32) {
@@ -11,11 +11,22 @@ pub fn forget_process(arena: &Arena, process: u32) {
 fn destroy(arena: &Arena, kind: Kind, body: Place) {
     match kind {
         Kind::Queue => end::<queue::Body>(arena, body),
+        Kind::Lock => end::<sync::bodies::Lock>(arena, body),
+        Kind::ReentrantLock => end::<sync::bodies::RLock>(arena, body),
+        Kind::RwLock => end::<sync::bodies::RwLock>(arena, body),
+        Kind::FairLock => end::<sync::bodies::FairLock>(arena, body),
+        Kind::Semaphore => end::<sync::bodies::Semaphore>(arena, body),
+        Kind::Condition => end::<sync::bodies::Condition>(arena, body),
+        Kind::Event => end::<sync::bodies::Event>(arena, body),
+        Kind::Barrier => end::<sync::bodies::Barrier>(arena, body),
+        Kind::Value => end::<value::bodies::Value>(arena, body),
+        Kind::Array => end::<value::bodies::Array>(arena, body),
+        Kind::Atomic => end::<value::bodies::Atomic>(arena, body),
         Kind::PipeEnd => end::<queue::EndToken>(arena, body),
         Kind::SortedQueue => end::<queue::SortedBody>(arena, body),
         Kind::List => end::<manager::ListBody>(arena, body),
         Kind::Map => end::<manager::MapBody>(arena, body),
-        _ => unreachable!("no object is of kind {kind:?}"),
+        Kind::Pool => end::<pool::Leases>(arena, body),
     }
 }
 

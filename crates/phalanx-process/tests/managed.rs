@@ -385,3 +385,16 @@ fn what_killed_clients_have_appended_is_there() -> Result<()> {
     assert!(there.len() - told.len() <= 40);
     Ok(())
 }
+
+#[test]
+fn a_key_is_found_by_what_it_borrows_as() -> Result<()> {
+    let map: ManagedMap<Vec<u8>, Vec<u64>> = ManagedMap::new()?;
+    map.insert(vec![1, 2], vec![3])?;
+    assert_eq!(map.get(&[1_u8, 2][..])?, Some(vec![3]));
+    assert_eq!(map.update_or(&[9_u8][..], vec![], |items| items.len())?, 0);
+    assert!(map.contains_key(&vec![9])?);
+    let mut keys = map.keys()?;
+    keys.sort();
+    assert_eq!(keys, [vec![1, 2], vec![9]]);
+    Ok(())
+}

@@ -17,6 +17,7 @@ use crate::error::Result;
 /// An object of shared memory. It lives for as long as a process has a handle to it.
 pub struct Object<T: Shared> {
     local: Arc<Local>,
+    place: Place,
     body: &'static T,
 }
 
@@ -120,8 +121,13 @@ impl<T: Shared> Object<T> {
 
     fn new(arena: &'static Arena, local: Arc<Local>, body: Place) -> Result<Self> {
         // SAFETY: the object is of this type, and the handle keeps it.
-        let body = unsafe { arena.structure::<T>(body)? };
-        Ok(Object { local, body })
+        let structure = unsafe { arena.structure::<T>(body)? };
+        Ok(Object { local, place: body, body: structure })
+    }
+
+    /// Where its structure lies.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The number of the object, for messages.
@@ -218,7 +224,7 @@ fn destroy<T: Shared>(_kind: Kind, body: Place) {
 
 impl<T: Shared> Clone for Object<T> {
     fn clone(&self) -> Self {
-        Object { local: self.local.clone(), body: self.body }
+        Object { local: self.local.clone(), place: self.place, body: self.body }
     }
 }
 
@@ -239,5 +245,20 @@ impl<T: Shared> PartialEq for Object<T> {
 impl<T: Shared> fmt::Debug for Object<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {}", T::KIND, self.number())
+    }
+}
+
+/// A handle as a part of other values of this crate.
+pub struct Handle<T: Shared>(pub Object<T>);
+
+impl<T: Shared> Serialize for Handle<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_as(serializer, fingerprint::<Self>())
+    }
+}
+
+impl<'de, T: Shared> Deserialize<'de> for Handle<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::deserialize_as(deserializer, fingerprint::<Self>()).map(Handle)
     }
 }

@@ -31,10 +31,15 @@ pub enum Kind {
     List = 9,
     Map = 10,
     Pool = 11,
-    SortedQueue = 12,
+    ReentrantLock = 12,
+    FairLock = 13,
+    Array = 14,
+    Atomic = 15,
+    SortedQueue = 16,
 }
 
-const KINDS: usize = 13;
+/// With room for more.
+const KINDS: usize = 32;
 
 /// A structure of shared memory.
 ///
@@ -289,8 +294,8 @@ impl Arena {
 
 fn kind_of(number: u32) -> Option<Kind> {
     use Kind::{
-        Barrier, Condition, Event, List, Lock, Map, PipeEnd, Pool, Queue, RwLock, Semaphore,
-        SortedQueue, Value,
+        Array, Atomic, Barrier, Condition, Event, FairLock, List, Lock, Map, PipeEnd, Pool, Queue,
+        ReentrantLock, RwLock, Semaphore, SortedQueue, Value,
     };
     [
         Queue,
@@ -305,6 +310,10 @@ fn kind_of(number: u32) -> Option<Kind> {
         List,
         Map,
         Pool,
+        ReentrantLock,
+        FairLock,
+        Array,
+        Atomic,
         SortedQueue,
     ]
     .into_iter()

@@ -55,6 +55,8 @@ pub struct ProcessSlot {
     ended: AtomicU32,
     result: AtomicU64,
     result_length: AtomicU64,
+    /// Where it says which locks its threads wait for. The block stays with the slot.
+    pub waits: AtomicU64,
 }
 
 impl ProcessSlot {
@@ -82,12 +84,15 @@ impl ProcessSlot {
         {
             return Ok(false);
         }
-        self.generation.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the slot is ours, and its former process is gone.
-        if let Err(error) = unsafe { self.life.init() } {
-            self.free();
-            return Err(error);
+        // Once only: somebody may be asking at this moment whether its former process is dead, and holds the lock.
+        if self.generation.load(Ordering::Relaxed) == 0 {
+            // SAFETY: the slot is ours, and was never used.
+            if let Err(error) = unsafe { self.life.init() } {
+                self.free();
+                return Err(error);
+            }
         }
+        self.generation.fetch_add(1, Ordering::Relaxed);
         self.parent.store(parent, Ordering::Relaxed);
         self.pid.store(0, Ordering::Relaxed);
         self.event.store(0, Ordering::Relaxed);

@@ -97,7 +97,7 @@ impl<K, V> ManagedMap<K, V> {
         f: impl FnOnce(Table<'_>, &mut Vec<u8>) -> Result<R>,
     ) -> Result<R> {
         with_buffer(|buffer| {
-            codec::encode_to_look_up(operation, &key, buffer)?;
+            codec::encode_to_look_up(operation, key, buffer)?;
             f(self.object.lock(operation)?, buffer)
         })
     }
@@ -106,7 +106,7 @@ impl<K, V> ManagedMap<K, V> {
 impl<K, V> ManagedMap<K, V>
 where
     K: Serialize + DeserializeOwned,
-    V: Serialize + DeserializeOwned,
+    V: Serialize + DeserializeOwned + 'static,
 {
     /// Inserts a value, and gives the one that the key had before.
     ///
@@ -117,7 +117,7 @@ where
     pub fn insert(&self, key: K, value: V) -> Result<Option<V>> {
         self.run(|| {
             with_buffer(|buffer| {
-                codec::encode("insert", Transit::Often, &key, buffer)?;
+                codec::encode_key("insert", &key, buffer)?;
                 let end = buffer.len();
                 codec::encode("insert", Transit::Often, &value, buffer)?;
                 let (key, value) = buffer.split_at(end);
@@ -271,7 +271,7 @@ where
                 if entry.is_none() {
                     // Now the key is sent, and not only looked up.
                     buffer.clear();
-                    codec::encode("update_or", Transit::Often, &key, buffer)?;
+                    codec::encode_key("update_or", key, buffer)?;
                 }
                 codec::encode("update_or", Transit::Often, &value, buffer)?;
                 let (key, new) = buffer.split_at(end);
@@ -292,7 +292,7 @@ where
     #[track_caller]
     pub fn to_vec(&self) -> Result<Vec<(K, V)>> {
         self.snapshot("to_vec", |key, value| {
-            let key = codec::decode("to_vec", Transit::Often, key)?;
+            let key = codec::decode_key("to_vec", key)?;
             Ok((key, codec::decode("to_vec", Transit::Often, value)?))
         })
     }
@@ -312,7 +312,7 @@ where
     /// As [`get`](ManagedMap::get).
     #[track_caller]
     pub fn keys(&self) -> Result<Vec<K>> {
-        self.snapshot("keys", |key, _| codec::decode("keys", Transit::Often, key))
+        self.snapshot("keys", |key, _| codec::decode_key("keys", key))
     }
 
     /// Copies of all values.

@@ -19,13 +19,17 @@ struct Typed {
 }
 
 impl Typed {
-    fn of<T: Serialize>(operation: &'static str, value: &T) -> Result<Typed> {
+    fn of<T: Serialize + 'static>(operation: &'static str, value: &T) -> Result<Typed> {
         let mut bytes = Vec::new();
         codec::encode(operation, Transit::Often, value, &mut bytes)?;
         Ok(Typed { fingerprint: fingerprint::<T>(), bytes })
     }
 
-    fn value<T: DeserializeOwned>(&self, operation: &'static str, name: &str) -> Result<T> {
+    fn value<T: DeserializeOwned + 'static>(
+        &self,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<T> {
         if self.fingerprint != fingerprint::<T>() {
             let detail = format!("`{name}` is not a `{}`", type_name::<T>());
             return Err(Error::new(ErrorKind::Decode, operation, detail));
@@ -72,7 +76,11 @@ impl Namespace {
     /// `Encode` when the value cannot be encoded, `System` when there is no memory, `Deadlock` from within an update of
     /// the same namespace.
     #[track_caller]
-    pub fn set<T: Serialize + DeserializeOwned>(&self, name: &str, value: &T) -> Result<()> {
+    pub fn set<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<()> {
         let value = self.locate(Typed::of("set", value))?;
         self.values.insert(name.to_owned(), value).map(drop)
     }
@@ -83,7 +91,7 @@ impl Namespace {
     /// `Decode` when it is of another type, or cannot be decoded; `Deadlock` from within an update of the same
     /// namespace.
     #[track_caller]
-    pub fn get<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+    pub fn get<T: Serialize + DeserializeOwned + 'static>(&self, name: &str) -> Result<Option<T>> {
         let value = self.values.get(name)?;
         self.locate(value.map(|value| value.value("get", name)).transpose())
     }
@@ -93,7 +101,7 @@ impl Namespace {
     /// # Errors
     /// As [`set`](Namespace::set) and [`get`](Namespace::get). The value stays as it was then.
     #[track_caller]
-    pub fn update<T: Serialize + DeserializeOwned, R>(
+    pub fn update<T: Serialize + DeserializeOwned + 'static, R>(
         &self,
         name: &str,
         f: impl FnOnce(&mut T) -> R,

@@ -1,5 +1,6 @@
 //! The list that processes share.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -114,7 +115,7 @@ impl<T> ManagedVec<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> ManagedVec<T> {
+impl<T: Serialize + DeserializeOwned + 'static> ManagedVec<T> {
     /// A list of these items.
     ///
     /// # Errors
@@ -157,7 +158,7 @@ impl<T: Serialize + DeserializeOwned> ManagedVec<T> {
     #[track_caller]
     pub fn extend(&self, items: impl IntoIterator<Item = T>) -> Result<()> {
         self.run(|| {
-            let (bytes, ends) = encode_all("extend", items)?;
+            let (bytes, ends) = encode_all::<T>("extend", items)?;
             self.object.lock("extend")?.append(pieces(&bytes, &ends))
         })
     }
@@ -336,7 +337,7 @@ impl<T: Serialize + DeserializeOwned> ManagedVec<T> {
             let ends = list.copy_all(&mut bytes)?;
             let mut items = decode_all("update_all", &bytes, &ends)?;
             let result = f(&mut items);
-            let (bytes, ends) = encode_all("update_all", &items)?;
+            let (bytes, ends) = encode_all::<T>("update_all", &items)?;
             list.set_all(pieces(&bytes, &ends))?;
             drop(list);
             Ok(result)
@@ -344,19 +345,19 @@ impl<T: Serialize + DeserializeOwned> ManagedVec<T> {
     }
 }
 
-fn encode_all<T: Serialize>(
+fn encode_all<T: Serialize + 'static>(
     operation: &'static str,
-    items: impl IntoIterator<Item = T>,
+    items: impl IntoIterator<Item = impl Borrow<T>>,
 ) -> Result<(Vec<u8>, Vec<usize>)> {
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     for item in items {
-        codec::encode(operation, Transit::Often, &item, &mut bytes)?;
+        codec::encode(operation, Transit::Often, item.borrow(), &mut bytes)?;
         ends.push(bytes.len());
     }
     Ok((bytes, ends))
 }
 
-fn decode_all<T: DeserializeOwned>(
+fn decode_all<T: DeserializeOwned + 'static>(
     operation: &'static str,
     bytes: &[u8],
     ends: &[usize],

@@ -34,7 +34,11 @@ pub struct Child {
     _lifeline: OwnedFd,
     ended: Mutex<Option<End>>,
     has_ended: Condvar,
+    at_end: Mutex<Option<AtEnd>>,
 }
+
+/// What is called once, with the exit code, when a process has ended: on any thread.
+pub type AtEnd = Box<dyn FnOnce(i32) + Send>;
 
 /// How a child ended.
 struct End {
@@ -169,6 +173,7 @@ pub fn adopt(newborn: Newborn) -> io::Result<Arc<Child>> {
         _lifeline: lifeline,
         ended: Mutex::new(None),
         has_ended: Condvar::new(),
+        at_end: Mutex::new(None),
     });
     lock(&family.children).push(child.clone());
     epoll::add(&family.epoll, &child.pidfd, EventData::new_u64(slot.into()), EventFlags::IN)?;
@@ -323,7 +328,24 @@ impl Child {
         let me = arena.process(arena.me());
         me.event.fetch_add(1, Ordering::AcqRel);
         futex::wake(&me.event, u32::MAX);
+        drop(ended);
+        self.tell();
         true
+    }
+
+    /// Calls this when the process has ended, or now.
+    pub fn at_end(&self, at_end: AtEnd) {
+        *lock(&self.at_end) = Some(at_end);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let exit_code = lock(&self.ended).as_ref().map(|end| end.exit_code);
+        if let Some(exit_code) = exit_code
+            && let Some(at_end) = lock(&self.at_end).take()
+        {
+            at_end(exit_code);
+        }
     }
 
     /// Whether it has ended by then.

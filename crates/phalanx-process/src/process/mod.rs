@@ -22,3 +22,5 @@ pub use builder::Builder;
 pub use current::{Current, active_children, current, parent};
 pub use entry::init;
 pub use handle::{ExitCode, Process};
+pub(crate) use panics::{Report, catch};
+pub(crate) use task::{died, name_of_function};

@@ -1,21 +1,32 @@
 //! What a panic was, and where: a hook notes it, because the payload knows neither.
 
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
+use super::current::current;
 use crate::error::Panic;
 
 thread_local! {
     static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
-    static CATCHING: RefCell<bool> = const { RefCell::new(false) };
+    static CATCHING: Cell<Option<Report>> = const { Cell::new(None) };
+}
+
+/// Whether a panic is also written to standard error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Somebody may never ask how the process ended.
+    Write,
+    /// It is the result of a call that somebody waits for.
+    Silent,
 }
 
 /// Runs a function of the user's.
-pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub fn catch<R>(report: Report, f: impl FnOnce() -> R) -> Result<R, Panic> {
     note_panics();
-    let before = CATCHING.replace(true);
+    let before = CATCHING.replace(Some(report));
     // What the function has changed is gone with its process, or is the user's to look after.
     let outcome = catch_unwind(AssertUnwindSafe(f));
     CATCHING.set(before);
@@ -33,10 +44,29 @@ fn note_panics() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if CATCHING.with_borrow(|catching| *catching) {
-                LAST.replace(Some(noted(info)));
+            match CATCHING.get() {
+                None => before(info),
+                Some(report) => {
+                    let panic = noted(info);
+                    if report == Report::Write {
+                        let me = current();
+                        let Panic { message, location, backtrace } = &panic;
+                        let place = if std::env::var_os("RUST_BACKTRACE").is_some() {
+                            backtrace
+                        } else {
+                            ""
+                        };
+                        let text = format!(
+                            "\nprocess `{}` (pid {}) panicked at {location}:\n{message}\n{place}",
+                            me.name(),
+                            me.pid()
+                        );
+                        // Nobody reads it: the parent gets it as well.
+                        let _lost = std::io::stderr().write_all(text.as_bytes());
+                    }
+                    LAST.replace(Some(panic));
+                }
             }
-            before(info);
         }));
     });
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::panics;
+use super::panics::{self, Report};
 use crate::arena::{Ended, Place, ProcessSlot, Transit, existing};
 use crate::codec;
 use crate::error::{Error, ErrorKind, Panic, Result};
@@ -23,22 +23,15 @@ impl Task {
     /// `transit` is the way to the child.
     pub fn new<A, R>(function: fn(A) -> R, arguments: &A, transit: Transit) -> Result<Task>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + 'static,
     {
         let enter: Enter = enter::<A, R>;
-        let name = |address: usize| {
-            image::name_of(address).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Function,
-                    "spawn",
-                    "the function lies in a shared library, and a child finds functions of the program only: \
-                     call it from a function of your own",
-                )
-            })
-        };
         let mut bytes = Vec::new();
-        let (enter, function) = (name(enter as usize)?, name(function as usize)?);
+        let (enter, function) = (
+            name_of_function("spawn", enter as usize)?,
+            name_of_function("spawn", function as usize)?,
+        );
         codec::encode("spawn", transit, arguments, &mut bytes)?;
         Ok(Task { enter, function, arguments: bytes })
     }
@@ -53,6 +46,15 @@ impl Task {
         slot.arguments_length.store(self.arguments.len() as u64, Relaxed);
         Ok(())
     }
+}
+
+/// The name of a function in all processes of this program.
+pub fn name_of_function(operation: &'static str, address: usize) -> Result<u64> {
+    image::name_of(address).ok_or_else(|| {
+        let detail = "the function lies in a shared library, and other processes find functions of the program only: \
+                      call it from a function of your own";
+        Error::new(ErrorKind::Function, operation, detail)
+    })
 }
 
 /// Runs what the slot of this process says, and leaves the result there.
@@ -85,14 +87,14 @@ pub fn run(slot: &ProcessSlot) -> Result<Ended> {
 
 fn enter<A, R>(function: usize, arguments: &[u8]) -> (Ended, Vec<u8>)
 where
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     // SAFETY: the parent has named a function of this type together with this `enter`, in `Task::new`.
     let function = unsafe {
         std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(function))
     };
-    let outcome = panics::catch(|| {
+    let outcome = panics::catch(Report::Write, || {
         let arguments = match codec::decode("spawn", Transit::To(existing().me()), arguments) {
             Ok(arguments) => arguments,
             Err(error) => return (Ended::Decode, error.to_string().into_bytes()),
@@ -124,10 +126,7 @@ pub struct Remains {
 
 impl Remains {
     /// The value that the function returned.
-    pub fn open<R: DeserializeOwned>(self, operation: &'static str) -> Result<R> {
-        let died = |detail: String| {
-            Error::new(ErrorKind::Died, operation, detail).with_exit_code(self.exit_code)
-        };
+    pub fn open<R: DeserializeOwned + 'static>(self, operation: &'static str) -> Result<R> {
         match self.ended {
             Ended::Value => codec::decode(operation, Transit::Once, &self.bytes),
             Ended::Panic => {
@@ -139,16 +138,19 @@ impl Remains {
             }
             Ended::Encode => Err(Error::new(ErrorKind::Encode, operation, text(&self.bytes))),
             Ended::Decode => Err(Error::new(ErrorKind::Decode, operation, text(&self.bytes))),
-            Ended::Nothing if self.exit_code < 0 => {
-                let signal = -self.exit_code;
-                Err(died(format!("killed by signal {signal}{}", signal_name(signal))))
-            }
-            Ended::Nothing => Err(died(format!(
-                "ended with exit code {} before its function returned",
-                self.exit_code
-            ))),
+            Ended::Nothing => Err(died(operation, self.exit_code)),
         }
     }
+}
+
+/// A process has ended without a result.
+pub fn died(operation: &'static str, exit_code: i32) -> Error {
+    let detail = if exit_code < 0 {
+        format!("killed by signal {}{}", -exit_code, signal_name(-exit_code))
+    } else {
+        format!("ended with exit code {exit_code} before its function returned")
+    };
+    Error::new(ErrorKind::Died, operation, detail).with_exit_code(exit_code)
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -124,7 +124,7 @@ impl Channel {
         let mut buffer = Vec::new();
         let head = |channel: &Channel| channel.consumers.head.load().cells();
         while head(self) != self.tail.load().cells() {
-            drop(self.take_first(arena, &mut buffer)?);
+            drop(self.take_first(arena, &mut buffer, |_| ())?);
         }
         let mut place = Some(Place(self.consumers.get_chunk.load(Ordering::Acquire)));
         while let Some(here) = place {
@@ -216,6 +216,18 @@ impl Channel {
         deadline: Deadline,
         buffer: &mut Vec<u8>,
     ) -> Result<Record, Refused> {
+        self.get_noting(arena, deadline, buffer, |_| ())
+    }
+
+    /// [`get`](Channel::get), where `note` sees the beginning of the record before it is out of the channel: who dies
+    /// afterwards has noted what it took.
+    pub fn get_noting(
+        &self,
+        arena: &'static Arena,
+        deadline: Deadline,
+        buffer: &mut Vec<u8>,
+        note: impl FnOnce(&[u8]),
+    ) -> Result<Record, Refused> {
         self.acquire(&self.consumers.get, deadline, || self.len() == 0)?;
         let _held = Unlock(&self.consumers.get);
         loop {
@@ -238,7 +250,7 @@ impl Channel {
             }
             self.getter_sleeps.store(0, Ordering::Relaxed);
         }
-        let record = self.take_first(arena, buffer)?;
+        let record = self.take_first(arena, buffer, note)?;
         crash_point!("channel-get-wake");
         fence(Ordering::SeqCst);
         wake_sleeper(&self.consumers.putter_sleeps);
@@ -273,7 +285,12 @@ impl Channel {
     }
 
     /// Copies the first record and moves `head`. The caller holds the consumers' lock.
-    fn take_first(&self, arena: &'static Arena, buffer: &mut Vec<u8>) -> Result<Record> {
+    fn take_first(
+        &self,
+        arena: &'static Arena,
+        buffer: &mut Vec<u8>,
+        note: impl FnOnce(&[u8]),
+    ) -> Result<Record> {
         let head = self.consumers.head.load();
         let chunk = self.chunk_of_head(arena, head)?;
         let mut word = [0; WORD];
@@ -286,6 +303,7 @@ impl Channel {
             buffer.resize(length, 0);
             // SAFETY: as above.
             unsafe { chunk.read(head, WORD, buffer) };
+            note(buffer);
             crash_point!("channel-get");
             self.consumers.head.store(head.after(cells_for(length)));
             return Ok(Record::Copied);
@@ -293,9 +311,11 @@ impl Channel {
         let mut place = [0; WORD];
         // SAFETY: as above.
         unsafe { chunk.read(head, WORD, &mut place) };
+        let block = Block { arena, place: Place(u64::from_le_bytes(place)), length };
+        note(block.bytes()?);
         crash_point!("channel-get-block");
         self.consumers.head.store(head.after(1));
-        Ok(Record::Block(Block { arena, place: Place(u64::from_le_bytes(place)), length }))
+        Ok(Record::Block(block))
     }
 
     fn wait_for_room(&self, deadline: Deadline) -> Result<(), Refused> {

@@ -22,6 +22,7 @@ mod slots;
 mod sorted;
 mod sorted_queue;
 
+pub(crate) use channel::{Record, Refusal, Refused};
 pub(crate) use fifo::{Body, with_buffer};
 pub use fifo::{Iter, Queue};
 pub use ordered::InOrder;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::channel::{Refusal, Refused};
 use super::fifo::{Body, get_value, put_value};
 use super::position::MAX_ITEMS;
-use crate::arena::{Arena, Kind, Name, Object, Shared, fingerprint};
+use crate::arena::{Arena, Handle, Kind, Name, Object, Shared, fingerprint};
 use crate::error::{Error, ErrorKind, PutError, Result};
 use crate::ready::Ready;
 use crate::sys::Deadline;
@@ -67,27 +67,17 @@ impl<'de> Deserialize<'de> for Line {
     }
 }
 
-struct Handle<T: Shared>(Object<T>);
-
-impl<T: Shared> Serialize for Handle<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_as(serializer, fingerprint::<Self>())
-    }
-}
-
-impl<'de, T: Shared> Deserialize<'de> for Handle<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Object::deserialize_as(deserializer, fingerprint::<Self>()).map(Handle)
-    }
-}
-
 impl Line {
-    fn send<T: Serialize>(&self, operation: &'static str, item: T) -> Result<(), PutError<T>> {
+    fn send<T: Serialize + 'static>(
+        &self,
+        operation: &'static str,
+        item: T,
+    ) -> Result<(), PutError<T>> {
         let put = put_value(&self.channel.channel, operation, &item, Deadline::NEVER);
         put.map_err(|refused| PutError::new(self.fail(operation, refused), item))
     }
 
-    fn recv<T: DeserializeOwned>(
+    fn recv<T: DeserializeOwned + 'static>(
         &self,
         operation: &'static str,
         deadline: Deadline,
@@ -224,7 +214,7 @@ impl<S, R> PipeEnd<S, R> {
     }
 }
 
-impl<S: Serialize, R> PipeEnd<S, R> {
+impl<S: Serialize + 'static, R> PipeEnd<S, R> {
     /// Sends an item. It does not wait.
     ///
     /// # Errors
@@ -236,7 +226,7 @@ impl<S: Serialize, R> PipeEnd<S, R> {
     }
 }
 
-impl<S, R: DeserializeOwned> PipeEnd<S, R> {
+impl<S, R: DeserializeOwned + 'static> PipeEnd<S, R> {
     /// Receives an item, and waits for one.
     ///
     /// # Errors
@@ -270,7 +260,7 @@ impl<S, R: DeserializeOwned> PipeEnd<S, R> {
 }
 
 #[track_caller]
-fn receive<T: DeserializeOwned>(line: &Line) -> Result<T> {
+fn receive<T: DeserializeOwned + 'static>(line: &Line) -> Result<T> {
     let location = Location::caller();
     loop {
         // It waits for ever: there is an item or an error.
@@ -294,7 +284,7 @@ pub struct Receiver<T> {
     items: PhantomData<fn() -> T>,
 }
 
-impl<T: Serialize> Sender<T> {
+impl<T: Serialize + 'static> Sender<T> {
     /// Sends an item. It does not wait.
     ///
     /// # Errors
@@ -317,7 +307,7 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T: DeserializeOwned> Receiver<T> {
+impl<T: DeserializeOwned + 'static> Receiver<T> {
     /// Receives an item, and waits for one.
     ///
     /// # Errors

@@ -206,7 +206,7 @@ impl<T, O: Order> SortedQueue<T, O> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> SortedQueue<T, Last> {
+impl<T: Serialize + DeserializeOwned + 'static> SortedQueue<T, Last> {
     /// Puts an item on top, and waits for room in a bounded queue.
     ///
     /// # Errors
@@ -235,7 +235,7 @@ impl<T: Serialize + DeserializeOwned> SortedQueue<T, Last> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> SortedQueue<T, Smallest> {
+impl<T: Serialize + DeserializeOwned + 'static> SortedQueue<T, Smallest> {
     /// Puts an item with a priority, of which the smallest comes first, and waits for room in a bounded queue.
     ///
     /// # Errors
@@ -271,7 +271,7 @@ impl<T: Serialize + DeserializeOwned> SortedQueue<T, Smallest> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned, O: Order> SortedQueue<T, O> {
+impl<T: Serialize + DeserializeOwned + 'static, O: Order> SortedQueue<T, O> {
     #[track_caller]
     fn put_until(
         &self,
@@ -347,7 +347,7 @@ pub struct SortedIter<'a, T, O> {
     queue: &'a SortedQueue<T, O>,
 }
 
-impl<T: Serialize + DeserializeOwned, O: Order> Iterator for SortedIter<'_, T, O> {
+impl<T: Serialize + DeserializeOwned + 'static, O: Order> Iterator for SortedIter<'_, T, O> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -365,7 +365,9 @@ impl<T, O: Order> fmt::Debug for SortedIter<'_, T, O> {
     }
 }
 
-impl<'a, T: Serialize + DeserializeOwned, O: Order> IntoIterator for &'a SortedQueue<T, O> {
+impl<'a, T: Serialize + DeserializeOwned + 'static, O: Order> IntoIterator
+    for &'a SortedQueue<T, O>
+{
     type Item = T;
     type IntoIter = SortedIter<'a, T, O>;
 

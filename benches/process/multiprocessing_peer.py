@@ -1,0 +1,127 @@
+"""Python's side of the comparison: reads "NAME COUNT", answers with the seconds that one repetition takes.
+
+Plain CPython multiprocessing, with what a user of it writes. Processes start by fork, which is the fastest way there is.
+"""
+
+import multiprocessing as mp
+import platform
+import sys
+import time
+
+MIB = 1 << 20
+
+
+def now():
+    return time.clock_gettime(time.CLOCK_REALTIME)
+
+
+# Queues
+
+
+def produce_small(queue, barrier, count):
+    barrier.wait()
+    for number in range(count):
+        queue.put(number)
+
+
+def produce_large(queue, barrier, count):
+    item = b"\7" * MIB
+    barrier.wait()
+    for _ in range(count):
+        queue.put(item)
+
+
+def consume(queue, barrier, count, times):
+    barrier.wait()
+    queue.get()
+    first = now()
+    for _ in range(count - 1):
+        queue.get()
+    times.put((first, now()))
+
+
+def queue_run(queue, sides, count, producer):
+    share = max(count // sides, 2)
+    barrier = mp.Barrier(2 * sides)
+    times = mp.Queue()
+    processes = [mp.Process(target=producer, args=(queue, barrier, share)) for _ in range(sides)]
+    processes += [mp.Process(target=consume, args=(queue, barrier, share, times)) for _ in range(sides)]
+    for process in processes:
+        process.start()
+    got = [times.get() for _ in range(sides)]
+    for process in processes:
+        process.join()
+    first, last = min(time for time, _ in got), max(time for _, time in got)
+    return (last - first) / (share * sides - 1)
+
+
+def queue_1_1(count):
+    return queue_run(mp.Queue(), 1, count, produce_small)
+
+
+def queue_4_4(count):
+    return queue_run(mp.Queue(), 4, count, produce_small)
+
+
+def queue_mib(count):
+    return queue_run(mp.Queue(), 1, count, produce_large)
+
+
+def queue_mib_4(count):
+    return queue_run(mp.Queue(4), 1, count, produce_large)
+
+
+# Processes
+
+
+def nothing():
+    pass
+
+
+def start_join(count):
+    start = time.perf_counter()
+    for _ in range(count):
+        process = mp.Process(target=nothing)
+        process.start()
+        process.join()
+    return (time.perf_counter() - start) / count
+
+
+def pi_part(results, first, steps):
+    width = 1.0 / steps
+    total = 0.0
+    for step in range(first, steps, 2):
+        x = (step + 0.5) * width
+        total += 4.0 / (1.0 + x * x)
+    results.put(total * width)
+
+
+def pi(steps):
+    start = time.perf_counter()
+    results = mp.Queue()
+    processes = [mp.Process(target=pi_part, args=(results, first, steps)) for first in range(2)]
+    for process in processes:
+        process.start()
+    result = results.get() + results.get()
+    for process in processes:
+        process.join()
+    assert abs(result - 3.141592653589793) < 1e-3
+    return time.perf_counter() - start
+
+
+MEASUREMENTS = {
+    function.__name__: function
+    for function in (queue_1_1, queue_4_4, queue_mib, queue_mib_4, start_join, pi)
+}
+
+
+def main():
+    mp.set_start_method("fork")
+    print(f"{platform.python_implementation()} {platform.python_version()}", flush=True)
+    for line in sys.stdin:
+        name, count = line.split()
+        print(MEASUREMENTS[name](int(count)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+//! The settings of a pool.
+
+use std::panic::Location;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::batch::Callee;
+use super::dispatch::{Core, Settings};
+use super::front::Pool;
+use super::lease::MAX_WORKERS;
+use crate::arena::Transit;
+use crate::codec;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Settings of a new [`Pool`].
+///
+/// ```
+/// use phalanx_process::Pool;
+///
+/// fn prepare(directory: String) {
+///     assert!(!directory.is_empty());
+/// }
+///
+/// let pool = Pool::builder()
+///     .name("readers")
+///     .workers(2)
+///     .initializer(prepare, "/tmp".to_owned())
+///     .tasks_per_child(100)
+///     .repeat(1)
+///     .start()?;
+/// assert_eq!(pool.map(|x: u32| x + 1, [1, 2, 3])?, [2, 3, 4]);
+/// # Ok::<(), phalanx_process::Error>(())
+/// ```
+#[must_use = "a pool starts with `start`"]
+pub struct PoolBuilder {
+    name: String,
+    workers: Option<usize>,
+    limit: Option<usize>,
+    repeats: u32,
+    chunk: Option<usize>,
+    initializer: Option<Result<(u64, u64, Vec<u8>)>>,
+}
+
+impl PoolBuilder {
+    pub(super) fn new() -> Self {
+        PoolBuilder {
+            name: "pool".to_owned(),
+            workers: None,
+            limit: None,
+            repeats: 0,
+            chunk: None,
+            initializer: None,
+        }
+    }
+
+    /// Names the pool. Its workers are `name-1`, `name-2`, …
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How many workers there are: one for each core is the default.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Every worker runs this function before anything else. When it panics the pool fails with that panic.
+    pub fn initializer<A>(mut self, function: fn(A), argument: A) -> Self
+    where
+        A: Serialize + DeserializeOwned + 'static,
+    {
+        let named = Callee::plain("initializer", function).and_then(|callee| {
+            let mut bytes = Vec::new();
+            codec::encode("initializer", Transit::Often, &argument, &mut bytes)?;
+            Ok((callee.run, callee.function, bytes))
+        });
+        self.initializer = Some(named);
+        self
+    }
+
+    /// A worker is replaced after so many items.
+    pub fn tasks_per_child(mut self, tasks: usize) -> Self {
+        self.limit = Some(tasks);
+        self
+    }
+
+    /// An item of which a worker dies is repeated so often, before it counts as failed. 0 is the default.
+    pub fn repeat(mut self, times: u32) -> Self {
+        self.repeats = times;
+        self
+    }
+
+    /// So many items go to a worker at once. The default follows from the measured time of an item.
+    pub fn chunk(mut self, items: usize) -> Self {
+        self.chunk = Some(items);
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// `Argument` for no workers or more than 256, for a chunk or a limit of 0; `Encode` when the argument of the
+    /// initializer cannot be encoded; `System` when the system refuses processes or memory.
+    #[track_caller]
+    pub fn start(self) -> Result<Pool> {
+        let location = Location::caller();
+        let named = |error: Error| error.of(format_args!("pool `{}`", self.name)).at(location);
+        let wrong = |detail: &str| Err(named(Error::new(ErrorKind::Argument, "start", detail)));
+        let workers = self.workers.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
+        });
+        if workers == 0 || workers > MAX_WORKERS {
+            return wrong(&format!("it has from 1 to {MAX_WORKERS} workers, not {workers}"));
+        }
+        if self.chunk == Some(0) || self.limit == Some(0) {
+            return wrong("a chunk, and a limit of tasks, is at least 1");
+        }
+        let initializer = self.initializer.transpose().map_err(named)?;
+        let settings = Settings {
+            name: self.name.clone(),
+            workers,
+            limit: self.limit,
+            repeats: self.repeats,
+            chunk: self.chunk,
+            initializer,
+        };
+        Core::start(settings).map(Pool::of).map_err(named)
+    }
+}

@@ -1,0 +1,506 @@
+//! Who works on what: batches that wait, batches that were sent, workers, and what is to be done when one dies.
+//!
+//! There is no thread for it while somebody waits for results: whoever waits reads the records that come back, for
+//! all jobs, and the others sleep until something has changed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
+
+use super::batch::Batch;
+use super::job::Job;
+use super::lease::Leases;
+use super::results::{About, HEAD, Head, Outcome, Results};
+use super::worker::{Batches, Start, work};
+use crate::arena::{Handle, Object, existing, fingerprint};
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::{Process, died};
+use crate::queue::{Queue, Record, Refused};
+use crate::sys::{Deadline, SLICE};
+
+/// Batches are sent ahead for so many nanoseconds, so that workers do not wait for the next.
+const AHEAD: f64 = 2e6;
+const MOST_AHEAD: usize = 4096;
+/// Workers that die one after another before they have done anything.
+const FRUITLESS: usize = 50;
+/// Records that are worked on before somebody else may have a turn.
+const AT_ONCE: usize = 256;
+
+/// What a pool was made with.
+#[derive(Clone)]
+pub struct Settings {
+    pub name: String,
+    pub workers: usize,
+    pub limit: Option<usize>,
+    pub repeats: u32,
+    pub chunk: Option<usize>,
+    pub initializer: Option<(u64, u64, Vec<u8>)>,
+}
+
+pub struct Core {
+    pub settings: Settings,
+    batches: Queue<Batches>,
+    results: Queue<Batches>,
+    leases: Object<Leases>,
+    state: Mutex<State>,
+    /// Held by the one who reads results.
+    reading: Mutex<()>,
+    /// Turns of reading that have ended.
+    turns: Mutex<u64>,
+    changed: Condvar,
+    jobs: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    next_number: u64,
+    waiting: VecDeque<Unsent>,
+    sent: HashMap<u64, Sent>,
+    workers: Vec<Worker>,
+    /// Nanoseconds that a batch takes.
+    per_batch: Option<f64>,
+    fruitless: usize,
+    is_closed: bool,
+    /// Why nothing can be done any more.
+    broken: Option<(ErrorKind, String)>,
+    background: Option<mpsc::Sender<()>>,
+}
+
+struct Unsent {
+    batch: Batch,
+    first: usize,
+    job: Arc<Job>,
+    attempts: u32,
+}
+
+struct Sent {
+    unsent: Unsent,
+    /// Results of the items before it have come.
+    next: usize,
+}
+
+#[derive(Default)]
+struct Worker {
+    process: Option<Process<()>>,
+    generation: u64,
+    has_worked: bool,
+}
+
+impl State {
+    /// Batches that may be on their way.
+    fn most(&self) -> usize {
+        let workers = self.workers.len();
+        let ahead = self
+            .per_batch
+            .map_or(workers, |time| (AHEAD * workers as f64 / time.max(1.0)) as usize);
+        workers + ahead.clamp(workers, MOST_AHEAD)
+    }
+
+    fn refusal(&self, operation: &'static str) -> Option<Error> {
+        if let Some((kind, text)) = &self.broken {
+            return Some(Error::new(*kind, operation, text.clone()));
+        }
+        self.is_closed
+            .then(|| Error::new(ErrorKind::Closed, operation, "the pool takes no more work"))
+    }
+}
+
+impl Core {
+    pub fn start(settings: Settings) -> Result<Arc<Core>> {
+        let core = Core {
+            batches: Queue::new()?,
+            results: Queue::new()?,
+            leases: Object::create(fingerprint::<Handle<Leases>>(), |_, _| Ok(()))?,
+            state: Mutex::default(),
+            reading: Mutex::default(),
+            turns: Mutex::default(),
+            changed: Condvar::new(),
+            jobs: AtomicU64::new(0),
+            settings,
+        };
+        {
+            let mut state = core.state();
+            state.workers.resize_with(core.settings.workers, Worker::default);
+            for worker in 0..core.settings.workers {
+                core.start_worker(&mut state, worker)?;
+            }
+        }
+        Ok(Arc::new(core))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn next_job(&self) -> u64 {
+        self.jobs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn start_worker(&self, state: &mut State, worker: usize) -> Result<()> {
+        self.leases.of(worker).begin()?;
+        let start = Start {
+            batches: self.batches.clone(),
+            results: self.results.clone(),
+            leases: Handle(self.leases.clone()),
+            worker,
+            limit: self.settings.limit,
+            initializer: self.settings.initializer.clone(),
+        };
+        let name = format!("{}-{}", self.settings.name, worker + 1);
+        let process = Process::builder().name(name).background().spawn(work, start)?;
+        let slot = &mut state.workers[worker];
+        slot.generation += 1;
+        slot.has_worked = false;
+        let (results, generation) = (self.results.clone(), slot.generation);
+        process.child().at_end(Box::new(move |exit_code| {
+            let head = Head {
+                about: About::End,
+                worker: worker as u32,
+                number: generation,
+                figure: exit_code.into(),
+            };
+            // Closed: the pool is gone.
+            let _gone = results.channel().put(existing(), &head.to_bytes(), Deadline::NEVER);
+        }));
+        slot.process = Some(process);
+        Ok(())
+    }
+
+    /// Process ids of the workers.
+    pub fn pids(&self) -> Vec<u32> {
+        self.state()
+            .workers
+            .iter()
+            .filter_map(|worker| worker.process.as_ref())
+            .map(Process::pid)
+            .collect()
+    }
+
+    /// An error when no more work is taken.
+    pub fn permit(&self, operation: &'static str) -> Result<()> {
+        self.state().refusal(operation).map_or(Ok(()), Err)
+    }
+
+    /// Whether workers could begin with another batch soon.
+    pub fn wants_work(&self) -> bool {
+        let state = self.state();
+        state.waiting.is_empty() && state.sent.len() < state.most()
+    }
+
+    /// Takes a batch of a job, which is sent when its time comes.
+    pub fn give(&self, job: &Arc<Job>, first: usize, fill: impl FnOnce(&mut Batch)) {
+        let mut batch = Batch::new(0, &job.callee, first);
+        fill(&mut batch);
+        if batch.count() == 0 {
+            return;
+        }
+        let mut state = self.state();
+        let unsent = Unsent { batch, first, job: job.clone(), attempts: 0 };
+        if let Some((kind, text)) = &state.broken {
+            fail(&unsent, 0, || Error::new(*kind, job.operation, text.clone()));
+            return;
+        }
+        state.waiting.push_back(unsent);
+        self.send_what_waits(&mut state);
+    }
+
+    fn send_what_waits(&self, state: &mut State) {
+        while state.sent.len() < state.most()
+            && let Some(mut unsent) = state.waiting.pop_front()
+        {
+            if unsent.job.is_cancelled() {
+                continue;
+            }
+            let number = state.next_number;
+            state.next_number += 1;
+            unsent.batch.set_number(number);
+            match self.batches.channel().put(existing(), unsent.batch.bytes(), Deadline::NEVER) {
+                Ok(()) => {
+                    state.sent.insert(number, Sent { unsent, next: 0 });
+                }
+                Err(refused) => {
+                    let operation = unsent.job.operation;
+                    let text = match refused {
+                        Refused::Channel(_) => "the pool is closed".to_owned(),
+                        Refused::System(error) => error.to_string(),
+                    };
+                    fail(&unsent, 0, || Error::new(ErrorKind::System, operation, text.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes back what was not sent of a job. Says whether all of it was.
+    pub fn take_back(&self, job: &Arc<Job>) -> bool {
+        let mut state = self.state();
+        job.cancel();
+        state.waiting.retain(|unsent| !Arc::ptr_eq(&unsent.job, job));
+        !state.sent.values().any(|sent| Arc::ptr_eq(&sent.unsent.job, job))
+    }
+
+    /// Waits until this is so, and reads what comes back meanwhile. Says whether it is so.
+    pub fn wait(&self, mut is_so: impl FnMut() -> bool, deadline: Deadline) -> bool {
+        loop {
+            if is_so() {
+                return true;
+            }
+            match self.reading.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+                    if is_so() {
+                        return true;
+                    }
+                    if deadline.has_passed() {
+                        return false;
+                    }
+                    // Who reads counts every turn under this lock.
+                    if matches!(self.reading.try_lock(), Err(TryLockError::WouldBlock)) {
+                        let _again = self.changed.wait_timeout(turns, deadline.slice());
+                    }
+                }
+                reading => {
+                    let done = is_so();
+                    let read = done || self.read(deadline);
+                    drop(reading);
+                    *self.turns.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                    self.changed.notify_all();
+                    if done {
+                        return true;
+                    }
+                    if !read && deadline.has_passed() {
+                        return is_so();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what has come back, or waits for something. Says whether there was something.
+    fn read(&self, deadline: Deadline) -> bool {
+        let mut buffer = Vec::new();
+        // Others who wait have their own time limits, and this one looks at the system now and then.
+        let mut until = deadline.left().map_or(SLICE, |left| left.min(SLICE));
+        let mut any = false;
+        for _ in 0..AT_ONCE {
+            match self.results.channel().get(existing(), Deadline::after(until), &mut buffer) {
+                Ok(Record::Copied) => self.note(&buffer),
+                Ok(Record::Block(block)) => match block.bytes() {
+                    Ok(bytes) => self.note(bytes),
+                    Err(error) => {
+                        self.break_down(&mut self.state(), error.kind(), &error.to_string())
+                    }
+                },
+                Err(Refused::Channel(_)) => break,
+                Err(Refused::System(error)) => {
+                    self.break_down(&mut self.state(), error.kind(), &error.to_string());
+                    break;
+                }
+            }
+            any = true;
+            until = std::time::Duration::ZERO;
+        }
+        any
+    }
+
+    fn note(&self, record: &[u8]) {
+        let (head, rest) = record.split_at(HEAD);
+        let head = Head::of(head);
+        let mut state = self.state();
+        match head.about {
+            About::Some | About::Last => {
+                if let Some(worker) = state.workers.get_mut(head.worker as usize) {
+                    worker.has_worked = true;
+                }
+                state.fruitless = 0;
+                deliver(&mut state, head.number, rest);
+                if head.about == About::Last
+                    && let Some(sent) = state.sent.remove(&head.number)
+                {
+                    let time = head.figure as f64;
+                    state.per_batch =
+                        Some(state.per_batch.map_or(time, |before| 0.9 * before + 0.1 * time));
+                    sent.unsent.job.measure(head.figure, sent.unsent.batch.count());
+                }
+                self.send_what_waits(&mut state);
+            }
+            About::Initializer => {
+                let text = format!(
+                    "the initializer of its workers has failed: {}",
+                    String::from_utf8_lossy(rest)
+                );
+                self.break_down(&mut state, ErrorKind::Panicked, &text);
+            }
+            About::End => self.worker_ended(&mut state, head),
+        }
+    }
+
+    fn worker_ended(&self, state: &mut State, head: Head) {
+        let worker = head.worker as usize;
+        if state.workers[worker].generation != head.number {
+            return;
+        }
+        let exit_code = head.figure as i32;
+        let lease = self.leases.of(worker);
+        if let Some(number) = lease.batch()
+            && state.sent.contains_key(&number)
+        {
+            let mut stored = Vec::new();
+            if lease.copy_to(&mut stored).is_ok() {
+                deliver(state, number, &stored);
+            }
+            if let Some(sent) = state.sent.remove(&number) {
+                self.recover(state, sent, worker, exit_code);
+            }
+            state.fruitless = 0;
+        } else if !state.workers[worker].has_worked {
+            state.fruitless += 1;
+        }
+        state.workers[worker].process = None;
+        if state.broken.is_some()
+            || (state.is_closed && state.sent.is_empty() && state.waiting.is_empty())
+        {
+            return;
+        }
+        if state.fruitless >= FRUITLESS {
+            let ended = died("start", exit_code);
+            let text = format!(
+                "{FRUITLESS} workers ended before they had done anything, the last one: {ended}"
+            );
+            self.break_down(state, ErrorKind::Died, &text);
+        } else if let Err(error) = self.start_worker(state, worker) {
+            let others = state.workers.iter().any(|worker| worker.process.is_some());
+            if !others {
+                self.break_down(state, error.kind(), &format!("no worker can be started: {error}"));
+            }
+        }
+        self.send_what_waits(state);
+    }
+
+    /// A worker died of an item: that one is repeated or has failed, and those after it go to others.
+    fn recover(&self, state: &mut State, sent: Sent, worker: usize, exit_code: i32) {
+        let Sent { unsent, next } = sent;
+        let Unsent { batch, first, job, attempts } = unsent;
+        let part = |items: std::ops::Range<usize>, attempts| Unsent {
+            first: first + items.start,
+            batch: batch.part(0, items),
+            job: job.clone(),
+            attempts,
+        };
+        if next + 1 < batch.count() {
+            state.waiting.push_front(part(next + 1..batch.count(), 0));
+        }
+        if next < batch.count() {
+            if attempts < self.settings.repeats {
+                state.waiting.push_front(part(next..next + 1, attempts + 1));
+            } else {
+                let name = format!("{}-{}", self.settings.name, worker + 1);
+                let error = died(job.operation, exit_code).of(format_args!("worker `{name}`"));
+                job.deliver([(first + next, Outcome::Failed(error))]);
+            }
+        }
+    }
+
+    /// Nothing can be done any more: everything that was asked for fails.
+    fn break_down(&self, state: &mut State, kind: ErrorKind, text: &str) {
+        state.broken.get_or_insert_with(|| (kind, text.to_owned()));
+        let sent = std::mem::take(&mut state.sent);
+        for Sent { unsent, next } in sent.into_values() {
+            fail(&unsent, next, || Error::new(kind, unsent.job.operation, text));
+        }
+        for unsent in std::mem::take(&mut state.waiting) {
+            fail(&unsent, 0, || Error::new(kind, unsent.job.operation, text));
+        }
+    }
+
+    /// Takes no more work.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+    }
+
+    fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.sent.is_empty() && state.waiting.is_empty()
+    }
+
+    /// Waits until all work is done and the workers have ended.
+    pub fn join(&self) -> Result<()> {
+        self.close();
+        self.wait(|| self.is_idle(), Deadline::NEVER);
+        self.batches.close();
+        let workers: Vec<_> =
+            self.state().workers.iter_mut().filter_map(|worker| worker.process.take()).collect();
+        for worker in workers {
+            worker.wait();
+        }
+        match &self.state().broken {
+            Some((kind, text)) => Err(Error::new(*kind, "join", text.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the workers, whatever they do.
+    pub fn terminate(&self) {
+        let workers: Vec<_> = {
+            let mut state = self.state();
+            state.is_closed = true;
+            self.break_down(&mut state, ErrorKind::Closed, "the pool was ended");
+            state.background = None;
+            state.workers.iter_mut().filter_map(|worker| worker.process.take()).collect()
+        };
+        self.batches.close();
+        self.results.close();
+        for worker in &workers {
+            // What refuses the signal has ended.
+            let _ended = worker.kill();
+        }
+        for worker in &workers {
+            worker.wait();
+        }
+        self.changed.notify_all();
+    }
+
+    /// A thread reads results from now on when nobody waits for them, until there is nothing to do.
+    pub fn work_in_background(self: &Arc<Self>) {
+        let mut state = self.state();
+        if let Some(background) = &state.background
+            && background.send(()).is_ok()
+        {
+            return;
+        }
+        let (sender, receiver) = mpsc::channel();
+        let core = Arc::downgrade(self);
+        let thread = std::thread::Builder::new().name("phalanx-pool".to_owned()).spawn(move || {
+            while receiver.recv().is_ok() {
+                while let Some(core) = core.upgrade() {
+                    if core.wait(|| core.is_idle(), Deadline::after(SLICE)) {
+                        break;
+                    }
+                }
+            }
+        });
+        // Without a thread the results are read when somebody asks for them.
+        if thread.is_ok() && sender.send(()).is_ok() {
+            state.background = Some(sender);
+        }
+    }
+}
+
+fn deliver(state: &mut State, number: u64, results: &[u8]) {
+    let Some(sent) = state.sent.get_mut(&number) else { return };
+    let mut next = sent.next;
+    let first = sent.unsent.first;
+    sent.unsent.job.deliver(Results(results).filter_map(|(index, status, bytes)| {
+        // Results may come twice when a worker died after it had sent them.
+        let is_new = index >= next;
+        next = next.max(index + 1);
+        is_new.then(|| (first + index, Outcome::Done(status, bytes.to_vec())))
+    }));
+    sent.next = next;
+}
+
+/// The items of a batch from one on have failed.
+fn fail(unsent: &Unsent, from: usize, error: impl Fn() -> Error) {
+    unsent.job.deliver(
+        (from..unsent.batch.count()).map(|index| (unsent.first + index, Outcome::Failed(error()))),
+    );
+}

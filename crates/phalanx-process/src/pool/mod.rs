@@ -1,0 +1,36 @@
+//! Pools: workers that run functions on many items.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `builder` | settings, start |
+//! | `front` | [`Pool`]: map, submit, close |
+//! | `iterators` | results as they come, in order or not, with a bounded look-ahead |
+//! | `task` | [`Task`]: the result of one call |
+//! | `dispatch` | who works on what; what is to be done when a worker dies |
+//! | `job` | the results of one call of the user's |
+//! | `batch` | the bytes that go to workers |
+//! | `results` | the bytes that come back |
+//! | `lease` | what each worker has taken, in shared memory |
+//! | `worker` | the loop of a worker |
+//!
+//! Workers take batches of items from one queue, so that nobody waits while there is work. A worker notes which batch
+//! it takes before the batch leaves the queue, and stores each result in shared memory before it goes on to the next
+//! item. So when a worker dies it is known which item it died of: that item is repeated or fails, the results of the
+//! items before it are used, and those after it go to others.
+
+mod batch;
+mod builder;
+mod dispatch;
+mod front;
+mod iterators;
+mod job;
+mod lease;
+mod results;
+mod task;
+mod worker;
+
+pub use builder::PoolBuilder;
+pub use front::Pool;
+pub use iterators::{Imap, ImapUnordered};
+pub(crate) use lease::Leases;
+pub use task::Task;
