@@ -71,6 +71,109 @@ def queue_mib_4(count):
     return queue_run(mp.Queue(4), 1, count, produce_large)
 
 
+# Pipes, locks, and what else processes agree with
+
+
+def echo(end, count):
+    for _ in range(count):
+        end.send(end.recv())
+
+
+def round_trip(count):
+    ours, theirs = mp.Pipe()
+    process = mp.Process(target=echo, args=(theirs, count + 1))
+    process.start()
+    ours.send(0)
+    ours.recv()
+    start = time.perf_counter()
+    for number in range(count):
+        ours.send(number)
+        ours.recv()
+    taken = (time.perf_counter() - start) / count
+    process.join()
+    return taken
+
+
+def timed(work, arguments, count):
+    """Starts processes, and gives the time of the slowest for each of `count` repetitions."""
+    barrier = mp.Barrier(len(arguments))
+    times = mp.Queue()
+
+    def run(*args):
+        barrier.wait()
+        start = time.perf_counter()
+        work(*args)
+        times.put(time.perf_counter() - start)
+
+    processes = [mp.Process(target=run, args=args) for args in arguments]
+    for process in processes:
+        process.start()
+    slowest = max(times.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return slowest / count
+
+
+def increments(value, count):
+    for _ in range(count):
+        with value.get_lock():
+            value.value += 1
+
+
+def increment(count):
+    value = mp.Value("Q", 0)
+    share = max(count // 2, 1)
+    taken = timed(increments, [(value, share)] * 2, 2 * share)
+    assert value.value == 2 * share
+    return taken
+
+
+def strokes(changed, turn, me, count):
+    with changed:
+        for _ in range(count):
+            changed.wait_for(lambda: turn.value == me)
+            turn.value = 1 - me
+            changed.notify()
+
+
+def condition(count):
+    changed, turn = mp.Condition(), mp.Value("Q", 0, lock=False)
+    return timed(strokes, [(changed, turn, me, count) for me in range(2)], count)
+
+
+def events(mine, other, count):
+    for _ in range(count):
+        mine.wait()
+        mine.clear()
+        other.set()
+
+
+def event(count):
+    a, b = mp.Event(), mp.Event()
+    a.set()
+    return timed(events, [(a, b, count), (b, a, count)], count)
+
+
+def permits(mine, other, count):
+    for _ in range(count):
+        mine.acquire()
+        other.release()
+
+
+def semaphore(count):
+    a, b = mp.Semaphore(1), mp.Semaphore(0)
+    return timed(permits, [(a, b, count), (b, a, count)], count)
+
+
+def passes(barrier, count):
+    for _ in range(count):
+        barrier.wait()
+
+
+def barrier(count):
+    return timed(passes, [(mp.Barrier(4), count)] * 4, count)
+
+
 # Processes
 
 
@@ -111,7 +214,20 @@ def pi(steps):
 
 MEASUREMENTS = {
     function.__name__: function
-    for function in (queue_1_1, queue_4_4, queue_mib, queue_mib_4, start_join, pi)
+    for function in (
+        queue_1_1,
+        queue_4_4,
+        queue_mib,
+        queue_mib_4,
+        round_trip,
+        increment,
+        condition,
+        event,
+        semaphore,
+        barrier,
+        start_join,
+        pi,
+    )
 }
 
 

@@ -2,6 +2,7 @@
 //!
 //! This program measures its own blocks, and asks `multiprocessing_peer.py` for Python's. It needs no MPI.
 
+mod locks;
 mod peer;
 mod queues;
 mod rows;

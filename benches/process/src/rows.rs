@@ -2,7 +2,7 @@
 
 use phalanx_process::Result;
 
-use crate::{queues, starts};
+use crate::{locks, queues, starts};
 
 /// Measures so many repetitions, and gives the seconds that one takes.
 pub type Measure = fn(u64) -> Result<f64>;
@@ -96,6 +96,24 @@ pub fn all() -> Vec<Row> {
             python_count: 400,
             goal: Faster(0.5),
         },
+        python("pipe, round trip", "round_trip", locks::round_trip, (50_000, 10_000), AtMost(0.25)),
+        python(
+            "increment with a lock, 2 processes",
+            "increment",
+            locks::increment,
+            (1_000_000, 100_000),
+            Faster(10.0),
+        ),
+        python("condition, ping-pong", "condition", locks::condition, (20_000, 5_000), AtMost(0.5)),
+        python("event, ping-pong", "event", locks::event, (20_000, 3_000), AtMost(0.5)),
+        python(
+            "semaphore, ping-pong",
+            "semaphore",
+            locks::semaphore,
+            (20_000, 10_000),
+            AtMost(0.5),
+        ),
+        python("barrier of 4", "barrier", locks::barrier, (10_000, 2_000), AtMost(0.5)),
         python("start and join", "start_join", starts::start_join, (200, 200), AtMost(0.5)),
         python(
             "pi, 10⁷ steps, process and queue",
