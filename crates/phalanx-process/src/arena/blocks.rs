@@ -11,8 +11,10 @@ use crate::sys::robust::RobustMutex;
 /// The smallest block, and the alignment of all.
 const SMALLEST: usize = 64;
 const SIZES: usize = 40;
-/// From this size on the memory of a free block goes back to the system.
-const GIVEN_BACK: usize = 256 << 10;
+/// From this size on the memory of a free block goes back to the system,
+const LARGE: usize = 256 << 10;
+/// but for so many bytes, which are soon used again: new memory is slow.
+const KEPT: u64 = 64 << 20;
 const PAGE: usize = 4096;
 
 #[repr(C)]
@@ -20,6 +22,8 @@ pub struct Blocks {
     lock: RobustMutex,
     /// Beyond it nothing was taken yet.
     end: AtomicU64,
+    /// Bytes of large blocks that are free and were not given back: about, for who dies may leave it wrong.
+    kept: AtomicU64,
     /// The first free block of each size; its first word is the place of the next.
     free: [AtomicU64; SIZES],
 }
@@ -48,7 +52,11 @@ impl Blocks {
         let (_held, _) = self.lock.hold();
         let first = self.free[number].load(Ordering::Relaxed);
         if first != 0 {
-            let next = next_of(segments, Place(first))?;
+            let [next, is_kept] = words_of(segments, Place(first))?;
+            if is_kept.load(Ordering::Relaxed) != 0 {
+                let kept = self.kept.load(Ordering::Relaxed);
+                self.kept.store(kept.saturating_sub(size as u64), Ordering::Relaxed);
+            }
             self.free[number].store(next.load(Ordering::Relaxed), Ordering::Release);
             return Ok(Place(first));
         }
@@ -67,19 +75,28 @@ impl Blocks {
     pub unsafe fn give(&self, segments: &Segments, place: Place, bytes: usize) {
         let (number, size) = size_for(bytes);
         let Ok(address) = segments.address(place, size) else { return };
-        if size >= GIVEN_BACK {
+        let is_large = size >= LARGE;
+        let is_kept = is_large && self.kept.load(Ordering::Relaxed) + size as u64 <= KEPT;
+        if is_large && !is_kept {
             // SAFETY: nobody uses it, and it is aligned to pages. Where the system keeps the memory nothing is lost.
             let _kept = unsafe { memory::give_back(address, size) };
         }
         let (_held, _) = self.lock.hold();
-        let Ok(next) = next_of(segments, place) else { return };
+        let Ok([next, mark]) = words_of(segments, place) else { return };
+        if is_kept {
+            self.kept.fetch_add(size as u64, Ordering::Relaxed);
+        }
+        mark.store(is_kept.into(), Ordering::Relaxed);
         next.store(self.free[number].load(Ordering::Relaxed), Ordering::Relaxed);
         self.free[number].store(place.0, Ordering::Release);
     }
 }
 
-fn next_of(segments: &Segments, block: Place) -> io::Result<&AtomicU64> {
-    let address: NonNull<AtomicU64> = segments.address(block, size_of::<AtomicU64>())?.cast();
-    // SAFETY: blocks are aligned, stay mapped, and this one is free: its first word is used only under the lock.
-    Ok(unsafe { address.as_ref() })
+/// The words of a free block: the place of the next one, and whether its memory was kept though it is large.
+fn words_of(segments: &Segments, block: Place) -> io::Result<[&AtomicU64; 2]> {
+    let address: NonNull<[AtomicU64; 2]> =
+        segments.address(block, 2 * size_of::<AtomicU64>())?.cast();
+    // SAFETY: blocks are aligned, stay mapped, and this one is free: its words are used only under the lock.
+    let words = unsafe { address.as_ref() };
+    Ok([&words[0], &words[1]])
 }

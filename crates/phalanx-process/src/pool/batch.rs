@@ -33,8 +33,8 @@ pub struct Callee {
 impl Callee {
     pub fn plain<A, R>(operation: &'static str, function: fn(A) -> R) -> Result<Callee>
     where
-        A: DeserializeOwned,
-        R: Serialize,
+        A: DeserializeOwned + 'static,
+        R: Serialize + 'static,
     {
         let run: Run = run_plain::<A, R>;
         Ok(Callee {
@@ -47,8 +47,8 @@ impl Callee {
     pub fn sharing<S, A, R>(operation: &'static str, function: fn(&S, A) -> R) -> Result<Callee>
     where
         S: DeserializeOwned + 'static,
-        A: DeserializeOwned,
-        R: Serialize,
+        A: DeserializeOwned + 'static,
+        R: Serialize + 'static,
     {
         let run: Run = run_sharing::<S, A, R>;
         let load: Load = load::<S>;
@@ -65,7 +65,7 @@ fn load<S: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<Box<dyn Any>> {
     Ok(Box::new(codec::decode::<S>("map_with", Transit::Often, bytes)?))
 }
 
-fn run_plain<A: DeserializeOwned, R: Serialize>(
+fn run_plain<A: DeserializeOwned + 'static, R: Serialize + 'static>(
     function: usize,
     _shared: Option<&dyn Any>,
     item: &[u8],
@@ -78,7 +78,7 @@ fn run_plain<A: DeserializeOwned, R: Serialize>(
     guarded(item, into, function)
 }
 
-fn run_sharing<S: 'static, A: DeserializeOwned, R: Serialize>(
+fn run_sharing<S: 'static, A: DeserializeOwned + 'static, R: Serialize + 'static>(
     function: usize,
     shared: Option<&dyn Any>,
     item: &[u8],
@@ -97,7 +97,7 @@ fn run_sharing<S: 'static, A: DeserializeOwned, R: Serialize>(
 }
 
 /// Whatever happens becomes the result of this item alone.
-fn guarded<A: DeserializeOwned, R: Serialize>(
+fn guarded<A: DeserializeOwned + 'static, R: Serialize + 'static>(
     item: &[u8],
     into: &mut Vec<u8>,
     call: impl FnOnce(A) -> R,
@@ -146,7 +146,11 @@ impl Batch {
     }
 
     /// Appends an item; one that cannot be encoded leaves no trace.
-    pub fn push<A: Serialize>(&mut self, operation: &'static str, item: &A) -> Result<()> {
+    pub fn push<A: Serialize + 'static>(
+        &mut self,
+        operation: &'static str,
+        item: &A,
+    ) -> Result<()> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 8]);
         if let Err(error) = codec::encode(operation, Transit::Often, item, &mut self.bytes) {

@@ -69,7 +69,7 @@ impl PoolBuilder {
     /// Every worker runs this function before anything else. When it panics the pool fails with that panic.
     pub fn initializer<A>(mut self, function: fn(A), argument: A) -> Self
     where
-        A: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
     {
         let named = Callee::plain("initializer", function).and_then(|callee| {
             let mut bytes = Vec::new();

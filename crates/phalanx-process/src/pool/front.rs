@@ -83,8 +83,8 @@ impl Pool {
         location: &'static Location<'static>,
     ) -> Result<Job>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.permit(operation, location)?;
         let callee =
@@ -115,8 +115,8 @@ impl Pool {
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
     {
         let location = Location::caller();
         let job = self.job("map", function, location)?;
@@ -147,8 +147,8 @@ impl Pool {
     ) -> Result<Vec<R>>
     where
         S: Serialize + DeserializeOwned + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
     {
         let location = Location::caller();
         self.permit("map_with", location)?;
@@ -184,8 +184,8 @@ impl Pool {
     #[track_caller]
     pub fn imap<A, R, I>(&self, function: fn(A) -> R, items: I) -> Result<Imap<I::IntoIter, R>>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
         I: IntoIterator<Item = A>,
     {
         let location = Location::caller();
@@ -204,8 +204,8 @@ impl Pool {
         items: I,
     ) -> Result<ImapUnordered<I::IntoIter, R>>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
         I: IntoIterator<Item = A>,
     {
         let location = Location::caller();
@@ -229,8 +229,8 @@ impl Pool {
     #[track_caller]
     pub fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Task<R>>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
     {
         let location = Location::caller();
         let job = Arc::new(self.job("submit", function, location)?);
@@ -262,7 +262,9 @@ impl Pool {
     }
 }
 
-fn collect<I: Iterator<Item: Serialize>, R: DeserializeOwned>(mut feed: Feed<I>) -> Result<Vec<R>> {
+fn collect<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static>(
+    mut feed: Feed<I>,
+) -> Result<Vec<R>> {
     let mut results: Vec<Option<R>> = Vec::new();
     let mut failed: Option<(usize, Error)> = None;
     while let Some((index, outcome)) = feed.next() {

@@ -35,7 +35,7 @@ pub(super) struct Feed<I: Iterator> {
     location: &'static Location<'static>,
 }
 
-impl<I: Iterator<Item: Serialize>> Feed<I> {
+impl<I: Iterator<Item: Serialize + 'static>> Feed<I> {
     pub fn new(
         core: Arc<Core>,
         job: Job,
@@ -122,7 +122,11 @@ impl<I: Iterator<Item: Serialize>> Feed<I> {
         }
     }
 
-    pub fn open<R: DeserializeOwned>(&mut self, index: usize, outcome: Outcome) -> Result<R> {
+    pub fn open<R: DeserializeOwned + 'static>(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+    ) -> Result<R> {
         self.handed_on += 1;
         outcome.open(self.job.operation).map_err(|error| self.locate(index, error))
     }
@@ -156,13 +160,15 @@ pub struct Imap<I: Iterator, R> {
     results: PhantomData<fn() -> R>,
 }
 
-impl<I: Iterator<Item: Serialize>, R> Imap<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R> Imap<I, R> {
     pub(super) fn new(feed: Feed<I>) -> Self {
         Imap { feed, early: BTreeMap::new(), next: 0, results: PhantomData }
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iterator
+    for Imap<I, R>
+{
     type Item = Result<R>;
 
     fn next(&mut self) -> Option<Result<R>> {
@@ -198,13 +204,15 @@ pub struct ImapUnordered<I: Iterator, R> {
     results: PhantomData<fn() -> R>,
 }
 
-impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R> ImapUnordered<I, R> {
     pub(super) fn new(feed: Feed<I>) -> Self {
         ImapUnordered { feed, results: PhantomData }
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iterator
+    for ImapUnordered<I, R>
+{
     type Item = (usize, Result<R>);
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -123,7 +123,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn open<R: DeserializeOwned>(self, operation: &'static str) -> Result<R> {
+    pub fn open<R: DeserializeOwned + 'static>(self, operation: &'static str) -> Result<R> {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         match self {
             Outcome::Done(Status::Value, bytes) => codec::decode(operation, Transit::Once, &bytes),

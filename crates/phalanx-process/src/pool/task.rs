@@ -52,7 +52,7 @@ impl<R> Task<R> {
     }
 }
 
-impl<R: DeserializeOwned> Task<R> {
+impl<R: DeserializeOwned + 'static> Task<R> {
     /// Waits for the result.
     ///
     /// # Errors

@@ -59,8 +59,8 @@ impl Builder {
     #[track_caller]
     pub fn spawn<A, R>(self, function: fn(A) -> R, arguments: A) -> Result<Process<R>>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
     {
         let location = Location::caller();
         let arena = arena().map_err(|error| error.at(location))?;

@@ -76,8 +76,8 @@ impl<R> Process<R> {
     #[track_caller]
     pub fn spawn<A>(function: fn(A) -> R, arguments: A) -> Result<Process<R>>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
     {
         Builder::default().spawn(function, arguments)
     }
@@ -168,7 +168,7 @@ impl<R> Process<R> {
     }
 }
 
-impl<R: DeserializeOwned> Process<R> {
+impl<R: DeserializeOwned + 'static> Process<R> {
     /// Waits until it has ended, and gives what its function returned.
     ///
     /// # Errors

@@ -23,8 +23,8 @@ impl Task {
     /// `transit` is the way to the child.
     pub fn new<A, R>(function: fn(A) -> R, arguments: &A, transit: Transit) -> Result<Task>
     where
-        A: Serialize + DeserializeOwned,
-        R: Serialize,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + 'static,
     {
         let enter: Enter = enter::<A, R>;
         let mut bytes = Vec::new();
@@ -87,8 +87,8 @@ pub fn run(slot: &ProcessSlot) -> Result<Ended> {
 
 fn enter<A, R>(function: usize, arguments: &[u8]) -> (Ended, Vec<u8>)
 where
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     // SAFETY: the parent has named a function of this type together with this `enter`, in `Task::new`.
     let function = unsafe {
@@ -126,7 +126,7 @@ pub struct Remains {
 
 impl Remains {
     /// The value that the function returned.
-    pub fn open<R: DeserializeOwned>(self, operation: &'static str) -> Result<R> {
+    pub fn open<R: DeserializeOwned + 'static>(self, operation: &'static str) -> Result<R> {
         match self.ended {
             Ended::Value => codec::decode(operation, Transit::Once, &self.bytes),
             Ended::Panic => {

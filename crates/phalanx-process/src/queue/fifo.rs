@@ -20,7 +20,7 @@ use crate::ready::Ready;
 use crate::sys::{Deadline, futex};
 
 /// Puts a value into a channel.
-pub(super) fn put_value<T: Serialize>(
+pub(super) fn put_value<T: Serialize + 'static>(
     channel: &Channel,
     operation: &'static str,
     value: &T,
@@ -34,7 +34,7 @@ pub(super) fn put_value<T: Serialize>(
 }
 
 /// Gets a value from a channel.
-pub(super) fn get_value<T: DeserializeOwned>(
+pub(super) fn get_value<T: DeserializeOwned + 'static>(
     channel: &Channel,
     operation: &'static str,
     deadline: Deadline,
@@ -218,7 +218,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Queue<T> {
+impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// Puts an item at the end, and waits for room in a bounded queue.
     ///
     /// # Errors
@@ -416,7 +416,7 @@ impl Body {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Queue<(usize, T)> {
+impl<T: Serialize + DeserializeOwned + 'static> Queue<(usize, T)> {
     /// The first `count` results, in the order of their indices 0, 1, 2, …, whatever the order in which they come.
     ///
     /// ```
@@ -441,7 +441,7 @@ pub struct Iter<'a, T> {
     queue: &'a Queue<T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Iterator for Iter<'_, T> {
+impl<T: Serialize + DeserializeOwned + 'static> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -453,7 +453,7 @@ impl<T: Serialize + DeserializeOwned> Iterator for Iter<'_, T> {
     }
 }
 
-impl<'a, T: Serialize + DeserializeOwned> IntoIterator for &'a Queue<T> {
+impl<'a, T: Serialize + DeserializeOwned + 'static> IntoIterator for &'a Queue<T> {
     type Item = T;
     type IntoIter = Iter<'a, T>;
 

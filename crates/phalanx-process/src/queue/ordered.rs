@@ -23,7 +23,7 @@ impl<'a, T> InOrder<'a, T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Iterator for InOrder<'_, T> {
+impl<T: Serialize + DeserializeOwned + 'static> Iterator for InOrder<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {

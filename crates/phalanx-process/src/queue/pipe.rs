@@ -68,12 +68,16 @@ impl<'de> Deserialize<'de> for Line {
 }
 
 impl Line {
-    fn send<T: Serialize>(&self, operation: &'static str, item: T) -> Result<(), PutError<T>> {
+    fn send<T: Serialize + 'static>(
+        &self,
+        operation: &'static str,
+        item: T,
+    ) -> Result<(), PutError<T>> {
         let put = put_value(&self.channel.channel, operation, &item, Deadline::NEVER);
         put.map_err(|refused| PutError::new(self.fail(operation, refused), item))
     }
 
-    fn recv<T: DeserializeOwned>(
+    fn recv<T: DeserializeOwned + 'static>(
         &self,
         operation: &'static str,
         deadline: Deadline,
@@ -210,7 +214,7 @@ impl<S, R> PipeEnd<S, R> {
     }
 }
 
-impl<S: Serialize, R> PipeEnd<S, R> {
+impl<S: Serialize + 'static, R> PipeEnd<S, R> {
     /// Sends an item. It does not wait.
     ///
     /// # Errors
@@ -222,7 +226,7 @@ impl<S: Serialize, R> PipeEnd<S, R> {
     }
 }
 
-impl<S, R: DeserializeOwned> PipeEnd<S, R> {
+impl<S, R: DeserializeOwned + 'static> PipeEnd<S, R> {
     /// Receives an item, and waits for one.
     ///
     /// # Errors
@@ -256,7 +260,7 @@ impl<S, R: DeserializeOwned> PipeEnd<S, R> {
 }
 
 #[track_caller]
-fn receive<T: DeserializeOwned>(line: &Line) -> Result<T> {
+fn receive<T: DeserializeOwned + 'static>(line: &Line) -> Result<T> {
     let location = Location::caller();
     loop {
         // It waits for ever: there is an item or an error.
@@ -280,7 +284,7 @@ pub struct Receiver<T> {
     items: PhantomData<fn() -> T>,
 }
 
-impl<T: Serialize> Sender<T> {
+impl<T: Serialize + 'static> Sender<T> {
     /// Sends an item. It does not wait.
     ///
     /// # Errors
@@ -303,7 +307,7 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T: DeserializeOwned> Receiver<T> {
+impl<T: DeserializeOwned + 'static> Receiver<T> {
     /// Receives an item, and waits for one.
     ///
     /// # Errors
