@@ -118,6 +118,38 @@ pub fn encode_once<T: Serialize + 'static, E: From<Error>>(
     })
 }
 
+/// Appends the bytes of a key, which are the same for all types that serde encodes in the same way: `String` and `str`,
+/// `Vec<u8>` and `[u8]`.
+pub fn encode_key<T: Serialize + ?Sized>(
+    operation: &'static str,
+    key: &T,
+    into: &mut Vec<u8>,
+) -> Result<()> {
+    with_transit(Transit::Often, || Bincode::encode(key, into))
+        .map_err(|text| cannot_encode::<&T>(operation, &text))
+}
+
+/// As [`encode_key`], for a key that is only looked up: handles in it are not on their way to anybody.
+pub fn encode_to_look_up<T: Serialize + ?Sized>(
+    operation: &'static str,
+    key: &T,
+    into: &mut Vec<u8>,
+) -> Result<()> {
+    // What is refused was not sent.
+    match with_transit(Transit::Often, || Err::<(), _>(Bincode::encode(key, into).err())) {
+        Ok(()) | Err(None) => Ok(()),
+        Err(Some(text)) => Err(cannot_encode::<&T>(operation, &text)),
+    }
+}
+
+/// Makes a key of the bytes of [`encode_key`].
+pub fn decode_key<T: DeserializeOwned>(operation: &'static str, bytes: &[u8]) -> Result<T> {
+    with_transit(Transit::Often, || Bincode::decode_object(bytes)).map_err(|undecoded| {
+        let (Undecoded::Bytes(text) | Undecoded::Type(text)) = undecoded;
+        Error::new(ErrorKind::Decode, operation, format!("`{}`: {text}", type_name::<T>()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

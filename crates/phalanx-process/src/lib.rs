@@ -14,10 +14,15 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("phalanx-process needs Linux: futexes, robust mutexes and process descriptors");
 
+#[macro_use]
+mod crash;
+
 mod arena;
 mod codec;
 mod error;
+mod manager;
 mod objects;
+mod packed;
 mod pool;
 mod process;
 mod queue;
@@ -25,13 +30,18 @@ mod ready;
 mod sync;
 mod sys;
 mod value;
+mod words;
 
 pub use bytemuck;
 
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
+pub use manager::{ManagedMap, ManagedVec, Namespace};
 pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};
 pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
-pub use queue::{InOrder, Iter, PipeEnd, Queue, Receiver, Sender, one_way, pipe};
+pub use queue::{
+    InOrder, Iter, Last, LifoQueue, Order, PipeEnd, PriorityQueue, Queue, Receiver, Sender,
+    Smallest, SortedIter, SortedQueue, one_way, pipe,
+};
 pub use ready::{Ready, wait_any};
 pub use sync::{
     Barrier, BarrierPass, Condition, Event, FairGuard, FairLock, Lock, LockGuard, Permit, RLock,

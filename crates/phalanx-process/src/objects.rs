@@ -1,7 +1,7 @@
 //! What is to be done when the last handle to an object is gone with its process.
 
 use crate::arena::{Arena, Kind, Place, Shared};
-use crate::{pool, queue, sync, value};
+use crate::{manager, pool, queue, sync, value};
 
 /// A process is gone: its handles count no more, and objects that nobody else has end.
 pub fn forget_process(arena: &Arena, process: u32) {
@@ -23,8 +23,10 @@ fn destroy(arena: &Arena, kind: Kind, body: Place) {
         Kind::Array => end::<value::bodies::Array>(arena, body),
         Kind::Atomic => end::<value::bodies::Atomic>(arena, body),
         Kind::PipeEnd => end::<queue::EndToken>(arena, body),
+        Kind::SortedQueue => end::<queue::SortedBody>(arena, body),
+        Kind::List => end::<manager::ListBody>(arena, body),
+        Kind::Map => end::<manager::MapBody>(arena, body),
         Kind::Pool => end::<pool::Leases>(arena, body),
-        _ => unreachable!("no object is of kind {kind:?}"),
     }
 }
 

@@ -57,6 +57,7 @@ impl Blocks {
                 let kept = self.kept.load(Ordering::Relaxed);
                 self.kept.store(kept.saturating_sub(size as u64), Ordering::Relaxed);
             }
+            crash_point!("block-take");
             self.free[number].store(next.load(Ordering::Relaxed), Ordering::Release);
             return Ok(Place(first));
         }
@@ -66,6 +67,7 @@ impl Blocks {
             .ok_or_else(|| io::Error::other("the shared memory is at its largest"))?;
         segments.grow_for(place)?;
         segments.address(Place(place), size)?;
+        crash_point!("block-take-new");
         self.end.store(place + size as u64, Ordering::Release);
         Ok(Place(place))
     }
@@ -87,7 +89,9 @@ impl Blocks {
             self.kept.fetch_add(size as u64, Ordering::Relaxed);
         }
         mark.store(is_kept.into(), Ordering::Relaxed);
+        crash_point!("block-give");
         next.store(self.free[number].load(Ordering::Relaxed), Ordering::Relaxed);
+        crash_point!("block-give-free");
         self.free[number].store(place.0, Ordering::Release);
     }
 }

@@ -35,6 +35,7 @@ pub enum Kind {
     FairLock = 13,
     Array = 14,
     Atomic = 15,
+    SortedQueue = 16,
 }
 
 /// With room for more.
@@ -137,6 +138,7 @@ impl Arena {
                 first => {
                     let index = first - 1;
                     let entry = self.entry(index)?.expect("a free entry was used");
+                    crash_point!("object-take");
                     free.store(entry.next_free.load(Ordering::Relaxed), Ordering::Release);
                     index
                 }
@@ -149,10 +151,12 @@ impl Arena {
             self.put_back(index, entry, T::KIND);
             return Err(error);
         }
+        crash_point!("object-create");
         entry.fingerprint.store(fingerprint, Ordering::Relaxed);
         entry.under_way.store(0, Ordering::Relaxed);
         entry.hold(self.me());
         let generation = entry.state.load(Ordering::Relaxed) / 2;
+        crash_point!("object-created");
         entry.state.store(2 * generation + 1, Ordering::Release);
         Ok((Name { index, generation }, body))
     }
@@ -177,8 +181,10 @@ impl Arena {
         let memory = self.address(body, size_of::<T>())?;
         // SAFETY: the block is new.
         unsafe { memory.write_bytes(0, size_of::<T>()) };
+        crash_point!("object-new");
         table.used.store(index + 1, Ordering::Release);
         let entry = self.entry(index)?.expect("it was just counted");
+        crash_point!("object-new-body");
         entry.body.store(body.0, Ordering::Relaxed);
         entry.kind.store(T::KIND as u32, Ordering::Release);
         Ok(index)
@@ -188,7 +194,9 @@ impl Arena {
         let table = &self.known_root().table;
         let (_held, _) = table.lock.hold();
         let free = &table.free[kind as usize];
+        crash_point!("object-give");
         entry.next_free.store(free.load(Ordering::Relaxed), Ordering::Relaxed);
+        crash_point!("object-give-free");
         free.store(index + 1, Ordering::Release);
     }
 
@@ -220,8 +228,10 @@ impl Arena {
     pub(super) fn count_under_way(&self, name: Name, more: bool) -> Result<()> {
         if let Some(entry) = self.entry(name.index)?.filter(|entry| entry.is(name.generation)) {
             if more {
+                crash_point!("object-send");
                 entry.under_way.fetch_add(1, Ordering::AcqRel);
             } else {
+                crash_point!("object-receive");
                 entry.under_way.fetch_sub(1, Ordering::AcqRel);
             }
         }
@@ -237,6 +247,7 @@ impl Arena {
     }
 
     fn end_if_unused(&self, index: u32, entry: &Entry, destroy: impl FnOnce(Kind, Place)) {
+        crash_point!("object-end");
         let state = entry.state.load(Ordering::Acquire);
         if state % 2 == 0 || entry.is_held() {
             return;
@@ -246,6 +257,7 @@ impl Arena {
             .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
         {
+            crash_point!("object-ended");
             let Some(kind) = kind_of(entry.kind.load(Ordering::Relaxed)) else { return };
             destroy(kind, Place(entry.body.load(Ordering::Relaxed)));
             self.put_back(index, entry, kind);
@@ -283,7 +295,7 @@ impl Arena {
 fn kind_of(number: u32) -> Option<Kind> {
     use Kind::{
         Array, Atomic, Barrier, Condition, Event, FairLock, List, Lock, Map, PipeEnd, Pool, Queue,
-        ReentrantLock, RwLock, Semaphore, Value,
+        ReentrantLock, RwLock, Semaphore, SortedQueue, Value,
     };
     [
         Queue,
@@ -302,6 +314,7 @@ fn kind_of(number: u32) -> Option<Kind> {
         FairLock,
         Array,
         Atomic,
+        SortedQueue,
     ]
     .into_iter()
     .find(|kind| *kind as u32 == number)

@@ -161,6 +161,7 @@ impl Channel {
     }
 
     pub fn close(&self) {
+        crash_point!("channel-close");
         self.closed.store(1, Ordering::Release);
         fence(Ordering::SeqCst);
         wake_sleeper(&self.getter_sleeps);
@@ -199,7 +200,9 @@ impl Channel {
             unsafe { chunk.write(tail, 0, &words) };
             tail.after(1)
         };
+        crash_point!("channel-put");
         self.tail.store(end);
+        crash_point!("channel-put-wake");
         fence(Ordering::SeqCst);
         wake_sleeper(&self.getter_sleeps);
         self.tell_watchers();
@@ -248,6 +251,7 @@ impl Channel {
             self.getter_sleeps.store(0, Ordering::Relaxed);
         }
         let record = self.take_first(arena, buffer, note)?;
+        crash_point!("channel-get-wake");
         fence(Ordering::SeqCst);
         wake_sleeper(&self.consumers.putter_sleeps);
         if self.limit() != MAX_ITEMS {
@@ -300,6 +304,7 @@ impl Channel {
             // SAFETY: as above.
             unsafe { chunk.read(head, WORD, buffer) };
             note(buffer);
+            crash_point!("channel-get");
             self.consumers.head.store(head.after(cells_for(length)));
             return Ok(Record::Copied);
         }
@@ -308,6 +313,7 @@ impl Channel {
         unsafe { chunk.read(head, WORD, &mut place) };
         let block = Block { arena, place: Place(u64::from_le_bytes(place)), length };
         note(block.bytes()?);
+        crash_point!("channel-get-block");
         self.consumers.head.store(head.after(1));
         Ok(Record::Block(block))
     }
@@ -375,6 +381,7 @@ impl Channel {
         }
         let larger = Chunk::create(arena, Some(chunk), cells, tail)?;
         chunk.link(larger);
+        crash_point!("channel-put-chunk");
         self.put_chunk.store(larger.place.0, Ordering::Release);
         Ok(larger)
     }
@@ -394,7 +401,9 @@ impl Channel {
                 Ordering::AcqRel,
                 Ordering::Acquire,
             );
+            crash_point!("channel-get-chunk");
             self.consumers.get_chunk.store(place.0, Ordering::Release);
+            crash_point!("channel-chunk-give");
             // SAFETY: no side uses it any more.
             unsafe { chunk.give(arena) };
             chunk = next;
@@ -435,13 +444,13 @@ fn cells_for(length: usize) -> u64 {
     (WORD + length).div_ceil(CELL) as u64
 }
 
-fn wake_sleeper(flag: &AtomicU32) {
+pub(super) fn wake_sleeper(flag: &AtomicU32) {
     if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::AcqRel) != 0 {
         futex::wake(flag, 1);
     }
 }
 
-struct Unlock<'a>(&'a RobustMutex);
+pub(super) struct Unlock<'a>(pub(super) &'a RobustMutex);
 
 impl Drop for Unlock<'_> {
     fn drop(&mut self) {

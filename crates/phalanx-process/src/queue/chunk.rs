@@ -84,6 +84,7 @@ impl Chunk {
     }
 
     pub fn link(&self, next: Chunk) {
+        crash_point!("chunk-link");
         self.header.next.store(next.place.0, Ordering::Release);
     }
 

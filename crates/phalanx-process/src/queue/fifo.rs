@@ -57,7 +57,7 @@ thread_local! {
 
 /// Runs something with the buffer of this thread, or with a new one where it is in use: encoding runs code of the
 /// user's.
-pub(super) fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+pub(crate) fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = BUFFER.take();
     buffer.clear();
     let result = f(&mut buffer);

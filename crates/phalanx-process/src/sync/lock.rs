@@ -108,7 +108,7 @@ impl Lock {
     /// use phalanx_process::{Lock, Process};
     ///
     /// let lock = Lock::new()?;
-    /// let careless = |lock: Lock| {
+    /// let careless = |lock: Lock| -> () {
     ///     let _guard = lock.lock().expect("it is sound");
     ///     std::process::exit(0);
     /// };
