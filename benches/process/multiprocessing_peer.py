@@ -174,6 +174,63 @@ def barrier(count):
     return timed(passes, [(mp.Barrier(4), count)] * 4, count)
 
 
+# Pools, and managed lists and maps
+
+
+def same(number):
+    return number
+
+
+def pool_map(count, chunk):
+    with mp.Pool(2) as pool:
+        pool.map(same, range(4))
+        start = time.perf_counter()
+        pool.map(same, range(count), chunksize=chunk)
+        return (time.perf_counter() - start) / count
+
+
+def pool_chunk_1(count):
+    return pool_map(count, 1)
+
+
+def pool_automatic(count):
+    return pool_map(count, None)
+
+
+def managed(make, work, count):
+    def run(shared, times):
+        start = time.perf_counter()
+        work(shared, count)
+        times.put(time.perf_counter() - start)
+
+    with mp.Manager() as manager:
+        times = mp.Queue()
+        process = mp.Process(target=run, args=(make(manager), times))
+        process.start()
+        taken = times.get()
+        process.join()
+    return taken / count
+
+
+def appends(shared, count):
+    for number in range(count):
+        shared.append(number)
+
+
+def append(count):
+    return managed(lambda manager: manager.list(), appends, count)
+
+
+def updates(shared, count):
+    # Not atomic, as nothing is that a manager's dict offers for it.
+    for number in range(count):
+        shared[number % 100] += 1
+
+
+def update(count):
+    return managed(lambda manager: manager.dict({key: 0 for key in range(100)}), updates, count)
+
+
 # Processes
 
 
@@ -225,6 +282,10 @@ MEASUREMENTS = {
         event,
         semaphore,
         barrier,
+        pool_chunk_1,
+        pool_automatic,
+        append,
+        update,
         start_join,
         pi,
     )

@@ -13,7 +13,7 @@ const ALIVE: &str = "nobody dies";
 /// `count` repetitions of the slowest of them.
 fn timed<A, const N: usize>(function: fn(A) -> f64, arguments: [A; N], count: u64) -> Result<f64>
 where
-    A: serde::Serialize + serde::de::DeserializeOwned,
+    A: serde::Serialize + serde::de::DeserializeOwned + 'static,
 {
     let running = arguments.map(|argument| Process::spawn(function, argument));
     let mut slowest = 0.0_f64;

@@ -4,6 +4,7 @@
 
 mod locks;
 mod peer;
+mod pools;
 mod queues;
 mod rows;
 mod starts;

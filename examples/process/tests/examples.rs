@@ -52,6 +52,7 @@ examples! {
     pi_process ["--steps", "100_000", "--processes", "3"], says "pi = 3.14159265";
     producer_consumer [], says "30 items produced";
     queue_of_squares [], says "1\n4\n9\n16\n25\nthe queue is empty: true\n";
+    records ["--name", "Linus"], says "Grace        11\nAlan          9\nLinus        40\n";
     shared_array [], says "array: [1, 4, 9, 16]\nsum:   30\n";
     spawn [], says "5 processes have ended";
     squares [], says "by index: [1, 4, 9, 16, 25]";
