@@ -9,6 +9,8 @@ import sys
 import time
 
 MIB = 1 << 20
+# A child that fails leaves its parent waiting.
+LONG = 120
 
 
 def now():
@@ -48,7 +50,7 @@ def queue_run(queue, sides, count, producer):
     processes += [mp.Process(target=consume, args=(queue, barrier, share, times)) for _ in range(sides)]
     for process in processes:
         process.start()
-    got = [times.get() for _ in range(sides)]
+    got = [times.get(timeout=LONG) for _ in range(sides)]
     for process in processes:
         process.join()
     first, last = min(time for time, _ in got), max(time for _, time in got)
@@ -108,7 +110,7 @@ def timed(work, arguments, count):
     processes = [mp.Process(target=run, args=args) for args in arguments]
     for process in processes:
         process.start()
-    slowest = max(times.get() for _ in processes)
+    slowest = max(times.get(timeout=LONG) for _ in processes)
     for process in processes:
         process.join()
     return slowest / count
@@ -205,9 +207,11 @@ def managed(make, work, count):
 
     with mp.Manager() as manager:
         times = mp.Queue()
-        process = mp.Process(target=run, args=(make(manager), times))
+        # The manager drops what nobody here refers to.
+        shared = make(manager)
+        process = mp.Process(target=run, args=(shared, times))
         process.start()
-        taken = times.get()
+        taken = times.get(timeout=LONG)
         process.join()
     return taken / count
 
