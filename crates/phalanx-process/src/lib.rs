@@ -37,7 +37,9 @@ pub use bytemuck;
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use manager::{ManagedMap, ManagedVec, Namespace};
 pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};
-pub use process::{Builder, Current, ExitCode, Process, active_children, current, init, parent};
+pub use process::{
+    Builder, Current, ExitCode, Process, Supervised, Worker, active_children, current, init, parent,
+};
 pub use queue::{
     InOrder, Iter, Last, LifoQueue, Order, PipeEnd, PriorityQueue, Queue, Receiver, Sender,
     Smallest, SortedIter, SortedQueue, one_way, pipe,

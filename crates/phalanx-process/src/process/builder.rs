@@ -74,7 +74,7 @@ impl Builder {
             family::begin(None).map_err(|error| refused("spawn", &error))?;
             let slot = reserve(arena, &name)?;
             let started = Task::new(function, &arguments, Transit::To(slot))
-                .and_then(|task| self.start(arena, slot, name.clone(), &task));
+                .and_then(|task| self.begin(arena, slot, name.clone(), &task));
             if started.is_err() {
                 family::give_up(slot);
             }
@@ -85,7 +85,7 @@ impl Builder {
         Ok(Process::new(child))
     }
 
-    fn start(
+    fn begin(
         &self,
         arena: &Arena,
         slot: u32,

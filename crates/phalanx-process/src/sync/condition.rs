@@ -11,6 +11,9 @@ use crate::arena::{Arena, Kind, Object, Shared, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::Deadline;
 
+/// Looks before sleeping.
+const YIELDS: u32 = 20;
+
 #[repr(C, align(64))]
 pub struct Body {
     line: Line,
@@ -25,8 +28,8 @@ unsafe impl Shared for Body {
 
 /// Lets threads wait until another one says that something has changed.
 ///
-/// It belongs to a [`Lock`]: who waits gives the lock up meanwhile. Those who wait are woken in the order in which they came;
-/// one that has died is passed over, and a notification that it can no longer use goes to the next.
+/// It belongs to a [`Lock`]: who waits gives the lock up meanwhile. Those who wait are woken in the order in which
+/// they came; one that has died is passed over, and a notification that it can no longer use goes to the next.
 ///
 /// ```
 /// use phalanx_process::{Condition, Lock, Process, Shared};
@@ -82,7 +85,8 @@ impl Condition {
     /// Gives the lock up, waits to be notified, and takes the lock again.
     ///
     /// # Errors
-    /// `Poisoned` when somebody died or panicked with the lock meanwhile: the guard holds it nevertheless. `Argument`
+    /// `Poisoned` when somebody died or panicked with the lock meanwhile, also when nobody notifies: the guard holds it
+    /// nevertheless. `Argument`
     /// when the guard is one of another lock, `System` when a thousand threads wait already.
     #[track_caller]
     pub fn wait(&self, guard: &mut LockGuard<'_>) -> Result<()> {
@@ -156,15 +160,28 @@ impl Condition {
         let seat = line.enter(&line.hold()).map_err(failed)?;
         let core = guard.hold.core();
         core.unlock();
+        // An answer often comes at once, and sleeping takes longer.
+        for _ in 0..YIELDS {
+            if line.is_called(seat) {
+                break;
+            }
+            std::thread::yield_now();
+        }
         while !line.is_called(seat) && !deadline.has_passed() {
             line.sleep(seat, deadline);
             if !line.is_called(seat) {
                 line.pass_on_lost_calls();
+                // Whoever would have called may be the one that died.
+                if core.is_poisoned() {
+                    break;
+                }
             }
         }
-        let was_called = line.leave(seat);
         let site = guard.lock.site(location);
-        match core.relock(&site) {
+        let relocked = core.relock(&site);
+        // Not before the lock is held: until then a death passes the call on.
+        let was_called = line.leave(seat);
+        match relocked {
             Ok(true) => Ok(was_called),
             Ok(false) => Err(core.fail(Refusal::Poisoned, operation, &site)),
             // The lock was not held, and no circle is reported for one that takes it again.

@@ -147,7 +147,15 @@ impl Lock {
     }
 }
 
-/// A [`Lock`] that is held: it is released when the guard is dropped. It stays in the thread that has locked.
+/// A [`Lock`] that is held: it is released when the guard is dropped. It stays in the thread that has locked:
+///
+/// ```compile_fail
+/// let lock = phalanx_process::Lock::new().unwrap();
+/// let guard = lock.lock().unwrap();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
 #[must_use = "the lock is released at once when the guard is dropped"]
 pub struct LockGuard<'a> {
     pub(super) lock: &'a Lock,
