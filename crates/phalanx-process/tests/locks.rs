@@ -20,7 +20,7 @@ fn step(number: &Number) {
 
 fn count_in_processes<L>(lock: &L, count: fn((L, Number))) -> Result<u64>
 where
-    L: Clone + serde::Serialize + serde::de::DeserializeOwned,
+    L: Clone + serde::Serialize + serde::de::DeserializeOwned + 'static,
 {
     let number = SharedAtomic::new(0)?;
     let processes: Vec<_> = (0..3)
@@ -129,7 +129,7 @@ fn hold_for_ever(held: impl Sized, ready: &Queue<()>) {
 /// A process that holds something, and is killed.
 fn kill_a_holder<T>(object: &T, hold: fn((T, Queue<()>))) -> Result<()>
 where
-    T: Clone + serde::Serialize + serde::de::DeserializeOwned,
+    T: Clone + serde::Serialize + serde::de::DeserializeOwned + 'static,
 {
     let ready = Queue::new()?;
     let holder = Process::builder().name("holder").spawn(hold, (object.clone(), ready.clone()))?;
