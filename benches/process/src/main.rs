@@ -2,7 +2,9 @@
 //!
 //! This program measures its own blocks, and asks `multiprocessing_peer.py` for Python's. It needs no MPI.
 
+mod locks;
 mod peer;
+mod pools;
 mod queues;
 mod rows;
 mod starts;

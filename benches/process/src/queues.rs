@@ -18,7 +18,10 @@ fn now() -> f64 {
 /// What a process of a measurement gets: the queue, where it says that it is ready, where it waits, and how often.
 type Part<T> = (Queue<T>, Queue<()>, Queue<()>, u64);
 
-fn produce<T: Serialize + DeserializeOwned + 'static>(part: Part<T>, mut item: impl FnMut(u64) -> T) {
+fn produce<T: Serialize + DeserializeOwned + 'static>(
+    part: Part<T>,
+    mut item: impl FnMut(u64) -> T,
+) {
     let (queue, ready, go, count) = part;
     ready.put(()).expect(OPEN);
     go.get().expect(OPEN);
@@ -37,7 +40,9 @@ fn produce_large(part: Part<Vec<u8>>) {
 }
 
 /// When the first item came, and when the last.
-fn consume<T: Serialize + DeserializeOwned + 'static>((queue, ready, go, count): Part<T>) -> (f64, f64) {
+fn consume<T: Serialize + DeserializeOwned + 'static>(
+    (queue, ready, go, count): Part<T>,
+) -> (f64, f64) {
     ready.put(()).expect(OPEN);
     go.get().expect(OPEN);
     black_box(queue.get().expect(OPEN));

@@ -136,3 +136,23 @@ fn a_process_that_runs_cannot_be_closed() -> Result<()> {
     assert!(process.close().unwrap_err().to_string().contains("still running"));
     Ok(())
 }
+
+#[test]
+fn errors_have_the_line_of_the_call() {
+    let killed = Process::spawn(
+        |()| loop {
+            std::thread::park()
+        },
+        (),
+    )
+    .expect("a process");
+    killed.kill().expect("a child can be killed");
+    let died: phalanx_process::Error = Process::<()>::join(killed).expect_err("it was killed");
+    let queue: phalanx_process::Queue<u8> = phalanx_process::Queue::new().expect("a queue");
+    queue.close();
+    let got = queue.get().expect_err("it is closed");
+    let put: phalanx_process::Error = queue.put(1).expect_err("it is closed").into();
+    for error in [died, got, put] {
+        assert_eq!(error.location().expect("a place").file(), file!(), "{error}");
+    }
+}

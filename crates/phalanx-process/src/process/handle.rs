@@ -204,10 +204,15 @@ impl<R: DeserializeOwned + 'static> Process<R> {
 
     #[track_caller]
     fn open(&self, operation: &'static str) -> Result<R> {
-        let remains = self.child.take_remains().ok_or_else(|| {
-            self.named(Error::new(ErrorKind::State, operation, "its result was taken already"))
-        })?;
-        remains.open(operation).map_err(|error| self.named(error))
+        // In a closure the caller would be this line.
+        let outcome = match self.child.take_remains() {
+            Some(remains) => remains.open(operation),
+            None => Err(Error::new(ErrorKind::State, operation, "its result was taken already")),
+        };
+        match outcome {
+            Ok(result) => Ok(result),
+            Err(error) => Err(self.named(error)),
+        }
     }
 
     /// Gives up the handle of a process that has ended.

@@ -255,7 +255,11 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
         timed_out: ErrorKind,
     ) -> Result<(), PutError<T>> {
         let put = put_value(&self.object.channel, operation, &item, deadline);
-        put.map_err(|refused| PutError::new(self.fail(operation, refused, timed_out), item))
+        // In a closure the caller would be this line.
+        match put {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(PutError::new(self.fail(operation, refused, timed_out), item)),
+        }
     }
 
     /// Takes the first item, and waits for one.
@@ -273,8 +277,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// `Closed` when the queue was closed and is empty, `Decode` when the item cannot be decoded: it is gone then.
     #[track_caller]
     pub fn get(&self) -> Result<T> {
-        self.get_until("get", Deadline::NEVER)
-            .map_err(|refused| self.fail("get", refused, ErrorKind::TimedOut))
+        match self.get_until("get", Deadline::NEVER) {
+            Ok(item) => Ok(item),
+            Err(refused) => Err(self.fail("get", refused, ErrorKind::TimedOut)),
+        }
     }
 
     /// Takes the first item, if there is one now. `None` is never a mistake: the queue was empty at some moment

@@ -24,7 +24,7 @@ struct Args {
 }
 
 fn milliseconds(task: u64) -> u64 {
-    if task % 10 == 0 { 20 } else { 2 }
+    if task.is_multiple_of(10) { 20 } else { 2 }
 }
 
 /// The tasks that this worker did.
