@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Callee;
+use super::children::Children;
 use super::dispatch::{Core, Settings};
 use super::front::Pool;
 use super::lease::MAX_WORKERS;
@@ -126,6 +127,9 @@ impl PoolBuilder {
             chunk: self.chunk,
             initializer,
         };
-        Core::start(settings).map(Pool::of).map_err(named)
+        Children::new(settings.clone())
+            .and_then(|children| Core::start(settings, Box::new(children), true))
+            .map(Pool::of)
+            .map_err(named)
     }
 }

@@ -9,13 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, mpsc
 
 use super::batch::Batch;
 use super::job::Job;
-use super::lease::Leases;
 use super::results::{About, HEAD, Head, Outcome, Results};
-use super::worker::{Batches, Start, work};
-use crate::arena::{Handle, Object, existing, fingerprint};
+use super::transport::{SharedValue, Transport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::{Process, died};
-use crate::queue::{Queue, Record, Refused};
+use crate::process::died;
 use crate::sys::{Deadline, SLICE};
 
 /// Batches are sent ahead for so many nanoseconds, so that workers do not wait for the next.
@@ -39,9 +36,9 @@ pub struct Settings {
 
 pub struct Core {
     pub settings: Settings,
-    batches: Queue<Batches>,
-    results: Queue<Batches>,
-    leases: Object<Leases>,
+    transport: Box<dyn Transport>,
+    /// Results can be read on a thread of the pool's.
+    has_thread: bool,
     state: Mutex<State>,
     /// Held by the one who reads results.
     reading: Mutex<()>,
@@ -81,8 +78,6 @@ struct Sent {
 
 #[derive(Default)]
 struct Worker {
-    process: Option<Process<()>>,
-    generation: u64,
     has_worked: bool,
 }
 
@@ -106,11 +101,14 @@ impl State {
 }
 
 impl Core {
-    pub fn start(settings: Settings) -> Result<Arc<Core>> {
+    pub fn start(
+        settings: Settings,
+        transport: Box<dyn Transport>,
+        has_thread: bool,
+    ) -> Result<Arc<Core>> {
         let core = Core {
-            batches: Queue::new()?,
-            results: Queue::new()?,
-            leases: Object::create(fingerprint::<Handle<Leases>>(), |_, _| Ok(()))?,
+            transport,
+            has_thread,
             state: Mutex::default(),
             reading: Mutex::default(),
             turns: Mutex::default(),
@@ -118,12 +116,9 @@ impl Core {
             jobs: AtomicU64::new(0),
             settings,
         };
-        {
-            let mut state = core.state();
-            state.workers.resize_with(core.settings.workers, Worker::default);
-            for worker in 0..core.settings.workers {
-                core.start_worker(&mut state, worker)?;
-            }
+        core.state().workers.resize_with(core.settings.workers, Worker::default);
+        for worker in 0..core.settings.workers {
+            core.transport.start_worker(worker)?;
         }
         Ok(Arc::new(core))
     }
@@ -132,48 +127,19 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn next_job(&self) -> u64 {
+    fn next_job(&self) -> u64 {
         self.jobs.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn start_worker(&self, state: &mut State, worker: usize) -> Result<()> {
-        self.leases.of(worker).begin()?;
-        let start = Start {
-            batches: self.batches.clone(),
-            results: self.results.clone(),
-            leases: Handle(self.leases.clone()),
-            worker,
-            limit: self.settings.limit,
-            initializer: self.settings.initializer.clone(),
-        };
-        let name = format!("{}-{}", self.settings.name, worker + 1);
-        let process = Process::builder().name(name).background().spawn(work, start)?;
-        let slot = &mut state.workers[worker];
-        slot.generation += 1;
-        slot.has_worked = false;
-        let (results, generation) = (self.results.clone(), slot.generation);
-        process.child().at_end(Box::new(move |exit_code| {
-            let head = Head {
-                about: About::End,
-                worker: worker as u32,
-                number: generation,
-                figure: exit_code.into(),
-            };
-            // Closed: the pool is gone.
-            let _gone = results.channel().put(existing(), &head.to_bytes(), Deadline::NEVER);
-        }));
-        slot.process = Some(process);
-        Ok(())
+    /// Prepares a value for the workers of a job.
+    pub fn share(&self, callee: &mut super::batch::Callee, bytes: Vec<u8>) -> Result<SharedValue> {
+        callee.job = self.next_job();
+        self.transport.share(callee, bytes)
     }
 
     /// Process ids of the workers.
     pub fn pids(&self) -> Vec<u32> {
-        self.state()
-            .workers
-            .iter()
-            .filter_map(|worker| worker.process.as_ref())
-            .map(Process::pid)
-            .collect()
+        self.transport.pids()
     }
 
     /// An error when no more work is taken.
@@ -214,17 +180,16 @@ impl Core {
             let number = state.next_number;
             state.next_number += 1;
             unsent.batch.set_number(number);
-            match self.batches.channel().put(existing(), unsent.batch.bytes(), Deadline::NEVER) {
+            let job = &unsent.job;
+            match self.transport.send(unsent.batch.bytes(), &job.callee, job.shared.as_ref()) {
                 Ok(()) => {
                     state.sent.insert(number, Sent { unsent, next: 0 });
                 }
-                Err(refused) => {
-                    let operation = unsent.job.operation;
-                    let text = match refused {
-                        Refused::Channel(_) => "the pool is closed".to_owned(),
-                        Refused::System(error) => error.to_string(),
-                    };
-                    fail(&unsent, 0, || Error::new(ErrorKind::System, operation, text.clone()));
+                Err(error) => {
+                    let text = error.to_string();
+                    fail(&unsent, 0, || {
+                        Error::new(error.kind(), unsent.job.operation, text.clone())
+                    });
                 }
             }
         }
@@ -282,16 +247,10 @@ impl Core {
         let mut until = deadline.left().map_or(SLICE, |left| left.min(SLICE));
         let mut any = false;
         for _ in 0..AT_ONCE {
-            match self.results.channel().get(existing(), Deadline::after(until), &mut buffer) {
-                Ok(Record::Copied) => self.note(&buffer),
-                Ok(Record::Block(block)) => match block.bytes() {
-                    Ok(bytes) => self.note(bytes),
-                    Err(error) => {
-                        self.break_down(&mut self.state(), error.kind(), &error.to_string())
-                    }
-                },
-                Err(Refused::Channel(_)) => break,
-                Err(Refused::System(error)) => {
+            match self.transport.receive(Deadline::after(until), &mut buffer) {
+                Ok(true) => self.note(&buffer),
+                Ok(false) => break,
+                Err(error) => {
                     self.break_down(&mut self.state(), error.kind(), &error.to_string());
                     break;
                 }
@@ -336,18 +295,14 @@ impl Core {
 
     fn worker_ended(&self, state: &mut State, head: Head) {
         let worker = head.worker as usize;
-        if state.workers[worker].generation != head.number {
+        if !self.transport.is_current(worker, head.number) {
             return;
         }
         let exit_code = head.figure as i32;
-        let lease = self.leases.of(worker);
-        if let Some(number) = lease.batch()
+        if let Some((number, stored)) = self.transport.left(worker)
             && state.sent.contains_key(&number)
         {
-            let mut stored = Vec::new();
-            if lease.copy_to(&mut stored).is_ok() {
-                deliver(state, number, &stored);
-            }
+            deliver(state, number, &stored);
             if let Some(sent) = state.sent.remove(&number) {
                 self.recover(state, sent, worker, exit_code);
             }
@@ -355,7 +310,8 @@ impl Core {
         } else if !state.workers[worker].has_worked {
             state.fruitless += 1;
         }
-        state.workers[worker].process = None;
+        self.transport.forget(worker);
+        state.workers[worker].has_worked = false;
         if state.broken.is_some()
             || (state.is_closed && state.sent.is_empty() && state.waiting.is_empty())
         {
@@ -367,9 +323,8 @@ impl Core {
                 "{FRUITLESS} workers ended before they had done anything, the last one: {ended}"
             );
             self.break_down(state, ErrorKind::Died, &text);
-        } else if let Err(error) = self.start_worker(state, worker) {
-            let others = state.workers.iter().any(|worker| worker.process.is_some());
-            if !others {
+        } else if let Err(error) = self.transport.start_worker(worker) {
+            if self.transport.living() == 0 {
                 self.break_down(state, error.kind(), &format!("no worker can be started: {error}"));
             }
         }
@@ -426,12 +381,7 @@ impl Core {
     pub fn join(&self) -> Result<()> {
         self.close();
         self.wait(|| self.is_idle(), Deadline::NEVER);
-        self.batches.close();
-        let workers: Vec<_> =
-            self.state().workers.iter_mut().filter_map(|worker| worker.process.take()).collect();
-        for worker in workers {
-            worker.wait();
-        }
+        self.transport.finish();
         match &self.state().broken {
             Some((kind, text)) => Err(Error::new(*kind, "join", text.clone())),
             None => Ok(()),
@@ -440,27 +390,21 @@ impl Core {
 
     /// Ends the workers, whatever they do.
     pub fn terminate(&self) {
-        let workers: Vec<_> = {
+        {
             let mut state = self.state();
             state.is_closed = true;
             self.break_down(&mut state, ErrorKind::Closed, "the pool was ended");
             state.background = None;
-            state.workers.iter_mut().filter_map(|worker| worker.process.take()).collect()
-        };
-        self.batches.close();
-        self.results.close();
-        for worker in &workers {
-            // What refuses the signal has ended.
-            let _ended = worker.kill();
         }
-        for worker in &workers {
-            worker.wait();
-        }
+        self.transport.end();
         self.changed.notify_all();
     }
 
     /// A thread reads results from now on when nobody waits for them, until there is nothing to do.
     pub fn work_in_background(self: &Arc<Self>) {
+        if !self.has_thread {
+            return;
+        }
         let mut state = self.state();
         if let Some(background) = &state.background
             && background.send(()).is_ok()

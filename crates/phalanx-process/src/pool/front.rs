@@ -13,7 +13,7 @@ use super::dispatch::Core;
 use super::iterators::{Feed, Imap, ImapUnordered};
 use super::job::Job;
 use super::task::Task;
-use crate::arena::{Transit, existing};
+use crate::arena::Transit;
 use crate::codec;
 use crate::error::{Error, Result};
 
@@ -156,10 +156,8 @@ impl Pool {
             let mut callee = Callee::sharing("map_with", function)?;
             let mut bytes = Vec::new();
             codec::encode("map_with", Transit::Often, shared, &mut bytes)?;
-            callee.shared = existing().store(&bytes)?.0;
-            callee.shared_length = bytes.len() as u64;
-            callee.job = self.core.next_job();
-            Ok(Job::new("map_with", callee))
+            let shared = self.core.share(&mut callee, bytes)?;
+            Ok(Job::new("map_with", callee).sharing(shared))
         };
         let job = job().map_err(|error: Error| self.locate(error, location))?;
         collect(Feed::new(self.core.clone(), job, items.into_iter(), false, location))

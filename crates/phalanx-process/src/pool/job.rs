@@ -1,11 +1,11 @@
 //! The results of one call of the user's, as they come.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::batch::Callee;
 use super::results::Outcome;
-use crate::arena::{Place, existing};
+use super::transport::SharedValue;
 
 /// A batch should take so long: much longer than to send it, much shorter than the whole.
 const BATCH: Duration = Duration::from_micros(500);
@@ -15,6 +15,7 @@ const LARGEST_BATCH: usize = 4096;
 pub struct Job {
     pub operation: &'static str,
     pub callee: Callee,
+    pub shared: Option<Arc<SharedValue>>,
     inner: Mutex<Inner>,
 }
 
@@ -29,7 +30,12 @@ struct Inner {
 
 impl Job {
     pub fn new(operation: &'static str, callee: Callee) -> Job {
-        Job { operation, callee, inner: Mutex::default() }
+        Job { operation, callee, shared: None, inner: Mutex::default() }
+    }
+
+    /// All calls share this value.
+    pub fn sharing(self, shared: SharedValue) -> Job {
+        Job { shared: Some(Arc::new(shared)), ..self }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -78,16 +84,5 @@ impl Job {
         // Towards the end they become smaller, so that all workers end together.
         let by_rest = left.map_or(LARGEST_BATCH, |left| left / (4 * workers));
         by_time.min(by_rest).clamp(1, LARGEST_BATCH)
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if self.callee.shared != 0 {
-            // SAFETY: it was stored with this length for this job, all batches of which are gone.
-            unsafe {
-                existing().give(Place(self.callee.shared), self.callee.shared_length as usize)
-            };
-        }
     }
 }

@@ -7,6 +7,7 @@
 //! | `iterators` | results as they come, in order or not, with a bounded look-ahead |
 //! | `task` | [`Task`]: the result of one call |
 //! | `dispatch` | who works on what; what is to be done when a worker dies |
+//! | `transport`, `children` | how batches come to workers and results back |
 //! | `job` | the results of one call of the user's |
 //! | `batch` | the bytes that go to workers |
 //! | `results` | the bytes that come back |
@@ -20,6 +21,7 @@
 
 mod batch;
 mod builder;
+mod children;
 mod dispatch;
 mod front;
 mod iterators;
@@ -27,6 +29,7 @@ mod job;
 mod lease;
 mod results;
 mod task;
+mod transport;
 mod worker;
 
 pub use builder::PoolBuilder;
