@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
-use super::task::Remains;
+use super::task::{Remains, give_arguments_back};
 use crate::arena::{Ended, Place, State, existing};
 use crate::objects;
 use crate::sys::{Deadline, descriptor, futex};
@@ -258,6 +258,11 @@ impl Family {
                 let is_gone = process.is_dead()
                     || (process.state() == State::Starting && until <= Instant::now());
                 if is_gone && process.end() {
+                    let (_, place, length) = process.left();
+                    if place != 0 {
+                        // SAFETY: it was stored with this length by a process that is gone; nobody else asks for it.
+                        unsafe { existing().give(Place(place), length as usize) };
+                    }
                     clean_up(slot);
                     process.free();
                 }
@@ -274,6 +279,7 @@ fn clean_up(slot: u32) {
     if let Some(family) = FAMILY.get() {
         family.adopt_orphans_of(slot);
     }
+    give_arguments_back(arena.process(slot));
     objects::forget_process(arena, slot);
 }
 
@@ -281,6 +287,7 @@ fn clean_up(slot: u32) {
 pub fn give_up(slot: u32) {
     let process = existing().process(slot);
     if process.end() {
+        give_arguments_back(process);
         objects::forget_process(existing(), slot);
         process.free();
     }
