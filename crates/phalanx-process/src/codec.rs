@@ -8,8 +8,9 @@ use phalanx_codec::{Bincode, Codec, Undecoded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::arena::{Transit, with_transit};
+use crate::arena::{Transit, noting_sent, with_transit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::objects::Kept;
 
 /// Calls a macro with each element type whose vectors are bytes.
 macro_rules! for_each_number {
@@ -82,6 +83,21 @@ pub fn encode<T: Serialize + 'static>(
     }
     with_transit(transit, || Bincode::encode(value, into))
         .map_err(|text| cannot_encode::<T>(operation, &text))
+}
+
+/// Appends the bytes of a value, which may be decoded often: until what this gives is dropped, if handles are in it.
+pub fn encode_kept<T: Serialize + 'static>(
+    operation: &'static str,
+    value: &T,
+    into: &mut Vec<u8>,
+) -> Result<Option<Kept>> {
+    if let Some(bytes) = numbers(value) {
+        into.extend_from_slice(bytes);
+        return Ok(None);
+    }
+    let (_, names) = noting_sent(Transit::Often, || Bincode::encode(value, into))
+        .map_err(|text| cannot_encode::<T>(operation, &text))?;
+    Ok(Kept::new(names))
 }
 
 /// Makes a value of all of the bytes.

@@ -1,11 +1,35 @@
 //! What is to be done when the last handle to an object is gone with its process.
 
-use crate::arena::{Arena, Kind, Place, Shared};
+use crate::arena::{Arena, Kind, Name, Place, Shared, existing};
 use crate::{manager, pool, queue, sync, value};
 
 /// A process is gone: its handles count no more, and objects that nobody else has end.
 pub fn forget_process(arena: &Arena, process: u32) {
     arena.forget_process(process, |kind, body| destroy(arena, kind, body));
+}
+
+/// Handles in bytes that may be decoded any number of times: their objects live for as long as this.
+pub struct Kept(Vec<Name>);
+
+impl Kept {
+    /// For handles that were encoded as [`Often`](crate::arena::Transit::Often).
+    pub fn new(names: Vec<Name>) -> Option<Kept> {
+        (!names.is_empty()).then_some(Kept(names))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let arena = existing();
+        if !arena.is_mine() {
+            return;
+        }
+        for name in &self.0 {
+            if arena.count_under_way(*name, false).is_ok() {
+                arena.end_if_unused(*name, |kind, body| destroy(arena, kind, body));
+            }
+        }
+    }
 }
 
 fn destroy(arena: &Arena, kind: Kind, body: Place) {

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use phalanx_process::bytemuck::{self, Pod};
-use phalanx_process::{Lock, Process, Queue, Sender, Shared, SharedArray, one_way};
+use phalanx_process::{Lock, Pool, Process, Queue, Receiver, Sender, Shared, SharedArray, one_way};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 type Result<T, E = phalanx_process::Error> = std::result::Result<T, E>;
@@ -142,5 +142,51 @@ fn a_value_whose_encoding_panics_does_not_keep_the_handles_in_it() -> Result<()>
     assert!(put.is_err());
     // Nobody can send any more.
     assert!(receiver.recv_timeout(Duration::from_secs(5)).is_err());
+    Ok(())
+}
+
+/// Everybody who could send is gone.
+fn is_over<T: serde::de::DeserializeOwned + 'static>(receiver: &Receiver<T>) -> bool {
+    receiver.recv_timeout(Duration::from_secs(5)).is_err()
+}
+
+#[test]
+fn handles_in_what_a_pool_was_given_go_when_it_is_done() -> Result<()> {
+    let pool = Pool::new(2)?;
+    let answer = |(sender, x): (Sender<u64>, u64)| sender.send(x).expect("somebody listens");
+    let (sender, receiver) = one_way()?;
+    pool.submit(answer, (sender, 1))?.get()?;
+    assert_eq!(receiver.recv()?, 1);
+    assert!(is_over(&receiver), "after submit");
+
+    let (sender, receiver) = one_way()?;
+    pool.map(answer, (0..20).map(|x| (sender.clone(), x)))?;
+    drop(sender);
+    assert_eq!((0..20).map(|_| receiver.recv()).sum::<Result<u64>>()?, 190);
+    assert!(is_over(&receiver), "after map");
+
+    let (sender, receiver) = one_way()?;
+    let cancelled = pool.submit(answer, (sender, 1))?;
+    drop(cancelled.cancel());
+    assert!(receiver.iter().count() <= 1, "after cancel");
+
+    let (sender, receiver) = one_way()?;
+    let pool = Pool::builder().workers(1).initializer(answer, (sender, 3)).start()?;
+    assert_eq!(receiver.recv()?, 3);
+    assert_eq!(pool.map(|x: u32| x, [1])?, [1]);
+    drop(pool);
+    assert!(is_over(&receiver), "after the end of a pool");
+    Ok(())
+}
+
+#[test]
+fn handles_in_what_the_calls_of_a_job_share_go_with_the_workers_that_have_it() -> Result<()> {
+    let pool = Pool::new(1)?;
+    let (sender, receiver) = one_way()?;
+    let answer = |sender: &Sender<u64>, x: u64| sender.send(x).expect("somebody listens");
+    pool.map_with(&sender, answer, 0..5)?;
+    drop(sender);
+    drop(pool);
+    assert_eq!(receiver.iter().count(), 5);
     Ok(())
 }

@@ -74,6 +74,14 @@ thread_local! {
 
 /// Encodes or decodes a value with handles in it. When that fails the handles count as not sent.
 pub fn with_transit<R, E>(transit: Transit, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+    noting_sent(transit, f).map(|(result, _)| result)
+}
+
+/// [`with_transit`], which also says what was sent.
+pub fn noting_sent<R, E>(
+    transit: Transit,
+    f: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, Vec<Name>), E> {
     /// At the end, also by a panic.
     struct Within {
         before: Option<Context>,
@@ -91,9 +99,12 @@ pub fn with_transit<R, E>(transit: Transit, f: impl FnOnce() -> Result<R, E>) ->
     }
     let before = CONTEXT.replace(Some(Context { transit, sent: Vec::new() }));
     let mut within = Within { before, is_sent: false };
-    let result = f();
-    within.is_sent = result.is_ok();
-    result
+    let result = f()?;
+    within.is_sent = true;
+    let sent = CONTEXT.with_borrow_mut(|context| {
+        context.as_mut().map(|context| std::mem::take(&mut context.sent)).unwrap_or_default()
+    });
+    Ok((result, sent))
 }
 
 fn not_sent(name: Name, transit: Transit) {

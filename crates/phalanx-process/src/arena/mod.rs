@@ -29,7 +29,7 @@ use blocks::Blocks;
 use objects::Table;
 use segments::Segments;
 
-pub use handle::{Handle, Object, Transit, fingerprint, with_transit};
+pub use handle::{Handle, Object, Transit, fingerprint, noting_sent, with_transit};
 pub use objects::{Kind, Name, Shared};
 pub use processes::{Ended, MAX_PROCESSES, ProcessSlot, State};
 pub use segments::Place;

@@ -254,7 +254,7 @@ impl Arena {
     }
 
     /// Counts handles under way.
-    pub(super) fn count_under_way(&self, name: Name, more: bool) -> Result<()> {
+    pub fn count_under_way(&self, name: Name, more: bool) -> Result<()> {
         if let Some(entry) = self.entry(name.index)?.filter(|entry| entry.is(name.generation)) {
             if more {
                 crash_point!("object-send");
@@ -274,7 +274,7 @@ impl Arena {
     }
 
     /// Ends an object to which nobody has a handle.
-    pub(super) fn end_if_unused(&self, name: Name, destroy: impl FnOnce(Kind, Place)) {
+    pub fn end_if_unused(&self, name: Name, destroy: impl FnOnce(Kind, Place)) {
         if let Ok(Some(entry)) = self.entry(name.index) {
             self.end_entry(name.index, entry, destroy);
         }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ use super::results::{self, Status};
 use crate::arena::Transit;
 use crate::codec;
 use crate::error::Result;
+use crate::objects::Kept;
 use crate::process::{Report, catch, name_of_function};
 
 /// Calls a function of one type on an encoded item, and encodes the result.
@@ -133,6 +135,8 @@ const NUMBERS: usize = 8;
 pub struct Batch {
     bytes: Vec<u8>,
     count: usize,
+    /// What handles in the items name.
+    kept: Vec<Arc<Kept>>,
 }
 
 impl Batch {
@@ -142,7 +146,7 @@ impl Batch {
         for word in [number, first as u64, run, function, load, shared, shared_length, job] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
-        Batch { bytes, count: 0 }
+        Batch { bytes, count: 0, kept: Vec::new() }
     }
 
     /// Appends an item; one that cannot be encoded leaves no trace.
@@ -153,9 +157,12 @@ impl Batch {
     ) -> Result<()> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 8]);
-        if let Err(error) = codec::encode(operation, Transit::Often, item, &mut self.bytes) {
-            self.bytes.truncate(start);
-            return Err(error);
+        match codec::encode_kept(operation, item, &mut self.bytes) {
+            Ok(kept) => self.kept.extend(kept.map(Arc::new)),
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
         }
         let length = (self.bytes.len() - start - 8) as u64;
         self.bytes[start..start + 8].copy_from_slice(&length.to_le_bytes());
@@ -184,6 +191,7 @@ impl Batch {
             part.bytes.extend_from_slice(item);
             part.count += 1;
         }
+        part.kept.clone_from(&self.kept);
         part
     }
 }

@@ -1,18 +1,19 @@
 //! The settings of a pool.
 
 use std::panic::Location;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Callee;
 use super::children::Children;
-use super::dispatch::{Core, Settings};
+use super::dispatch::{Core, Initializer, Settings};
 use super::front::Pool;
 use super::lease::MAX_WORKERS;
-use crate::arena::Transit;
 use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
+use crate::objects::Kept;
 
 /// Settings of a new [`Pool`].
 ///
@@ -40,7 +41,7 @@ pub struct PoolBuilder {
     limit: Option<usize>,
     repeats: u32,
     chunk: Option<usize>,
-    initializer: Option<Result<(u64, u64, Vec<u8>)>>,
+    initializer: Option<Result<(Initializer, Option<Arc<Kept>>)>>,
 }
 
 impl PoolBuilder {
@@ -74,8 +75,8 @@ impl PoolBuilder {
     {
         let named = Callee::plain("initializer", function).and_then(|callee| {
             let mut bytes = Vec::new();
-            codec::encode("initializer", Transit::Often, &argument, &mut bytes)?;
-            Ok((callee.run, callee.function, bytes))
+            let kept = codec::encode_kept("initializer", &argument, &mut bytes)?;
+            Ok(((callee.run, callee.function, bytes), kept.map(Arc::new)))
         });
         self.initializer = Some(named);
         self
@@ -118,7 +119,7 @@ impl PoolBuilder {
         if self.chunk == Some(0) || self.limit == Some(0) {
             return wrong("a chunk, and a limit of tasks, is at least 1");
         }
-        let initializer = self.initializer.transpose().map_err(named)?;
+        let (initializer, kept) = self.initializer.transpose().map_err(named)?.unzip();
         let settings = Settings {
             name: self.name.clone(),
             workers,
@@ -126,6 +127,7 @@ impl PoolBuilder {
             repeats: self.repeats,
             chunk: self.chunk,
             initializer,
+            _kept: kept.flatten(),
         };
         Children::new(settings.clone())
             .and_then(|children| Core::start(settings, Box::new(children), true))

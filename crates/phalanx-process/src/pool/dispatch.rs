@@ -12,6 +12,7 @@ use super::job::Job;
 use super::results::{About, HEAD, Head, Outcome, Results};
 use super::transport::{SharedValue, Transport};
 use crate::error::{Error, ErrorKind, Result};
+use crate::objects::Kept;
 use crate::process::died;
 use crate::sys::{Deadline, SLICE};
 
@@ -23,6 +24,9 @@ const FRUITLESS: usize = 50;
 /// Records that are worked on before somebody else may have a turn.
 const AT_ONCE: usize = 256;
 
+/// Names of functions, and the encoded argument.
+pub type Initializer = (u64, u64, Vec<u8>);
+
 /// What a pool was made with.
 #[derive(Clone)]
 pub struct Settings {
@@ -31,7 +35,9 @@ pub struct Settings {
     pub limit: Option<usize>,
     pub repeats: u32,
     pub chunk: Option<usize>,
-    pub initializer: Option<(u64, u64, Vec<u8>)>,
+    pub initializer: Option<Initializer>,
+    /// What handles in its argument name.
+    pub _kept: Option<Arc<Kept>>,
 }
 
 pub struct Core {

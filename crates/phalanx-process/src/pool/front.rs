@@ -13,7 +13,6 @@ use super::dispatch::Core;
 use super::iterators::{Feed, Imap, ImapUnordered};
 use super::job::Job;
 use super::task::Task;
-use crate::arena::Transit;
 use crate::codec;
 use crate::error::{Error, Result};
 
@@ -155,9 +154,9 @@ impl Pool {
         let job = || {
             let mut callee = Callee::sharing("map_with", function)?;
             let mut bytes = Vec::new();
-            codec::encode("map_with", Transit::Often, shared, &mut bytes)?;
+            let kept = codec::encode_kept("map_with", shared, &mut bytes)?;
             let shared = self.core.share(&mut callee, bytes)?;
-            Ok(Job::new("map_with", callee).sharing(shared))
+            Ok(Job::new("map_with", callee).sharing(shared, kept))
         };
         let job = job().map_err(|error: Error| self.locate(error, location))?;
         collect(Feed::new(self.core.clone(), job, items.into_iter(), false, location))

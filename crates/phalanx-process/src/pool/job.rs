@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::batch::Callee;
 use super::results::Outcome;
 use super::transport::SharedValue;
+use crate::objects::Kept;
 
 /// A batch should take so long: much longer than to send it, much shorter than the whole.
 const BATCH: Duration = Duration::from_micros(500);
@@ -16,6 +17,8 @@ pub struct Job {
     pub operation: &'static str,
     pub callee: Callee,
     pub shared: Option<Arc<SharedValue>>,
+    /// What handles in it name.
+    _kept: Option<Kept>,
     inner: Mutex<Inner>,
 }
 
@@ -30,12 +33,12 @@ struct Inner {
 
 impl Job {
     pub fn new(operation: &'static str, callee: Callee) -> Job {
-        Job { operation, callee, shared: None, inner: Mutex::default() }
+        Job { operation, callee, shared: None, _kept: None, inner: Mutex::default() }
     }
 
     /// All calls share this value.
-    pub fn sharing(self, shared: SharedValue) -> Job {
-        Job { shared: Some(Arc::new(shared)), ..self }
+    pub fn sharing(self, shared: SharedValue, kept: Option<Kept>) -> Job {
+        Job { shared: Some(Arc::new(shared)), _kept: kept, ..self }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
