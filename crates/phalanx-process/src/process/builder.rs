@@ -97,7 +97,7 @@ impl Builder {
         task.store(process)?;
         let (ours, theirs) = socket::pair().map_err(refused)?;
         let mut spawned = Command::new("/proc/self/exe")
-            .arg0(name.replace('\0', " "))
+            .arg0(shown(&name))
             .env(MARK, "1")
             .stdin(Stdio::from(theirs))
             .spawn()
@@ -128,6 +128,12 @@ impl Builder {
         let _dead = socket::send(&newborn.lifeline, &message(slot, generation), arena.fd());
         family::adopt(newborn).map_err(refused)
     }
+}
+
+/// A name as the system takes it: without zeros, and not larger than an argument may be.
+fn shown(name: &str) -> String {
+    const MOST: usize = 4096;
+    name.chars().take(MOST).map(|c| if c == '\0' { ' ' } else { c }).collect()
 }
 
 fn reserve(arena: &Arena, name: &str) -> Result<u32> {
