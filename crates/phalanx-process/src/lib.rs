@@ -26,6 +26,8 @@ mod packed;
 mod pool;
 mod process;
 mod queue;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod ready;
 mod sync;
 mod sys;

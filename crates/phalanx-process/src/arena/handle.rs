@@ -187,7 +187,7 @@ impl<T: Shared> Object<T> {
                 Ok::<(), String>(())
             })
             .map_err(S::Error::custom)?;
-        (name.index, name.generation, fingerprint).serialize(serializer)
+        (name.index, name.generation, fingerprint, existing().tree()).serialize(serializer)
     }
 
     /// Reads the name of an object, and makes a handle to it.
@@ -195,11 +195,15 @@ impl<T: Shared> Object<T> {
         deserializer: D,
         wanted: u64,
     ) -> Result<Self, D::Error> {
-        let (index, generation, fingerprint) = <(u32, u64, u64)>::deserialize(deserializer)?;
+        let (index, generation, fingerprint, tree) =
+            <(u32, u64, u64, u64)>::deserialize(deserializer)?;
         if CONTEXT.with_borrow(Option::is_none) {
             return Err(D::Error::custom(
                 "a handle can only be received from a process of the same tree",
             ));
+        }
+        if arena().map_err(D::Error::custom)?.tree() != tree {
+            return Err(D::Error::custom("a handle to an object of another tree of processes"));
         }
         if fingerprint != wanted {
             return Err(D::Error::custom("a handle to an object of another type"));

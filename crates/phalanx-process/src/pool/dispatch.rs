@@ -45,7 +45,6 @@ pub struct Core {
     /// Turns of reading that have ended.
     turns: Mutex<u64>,
     changed: Condvar,
-    jobs: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,12 +82,11 @@ struct Worker {
 
 impl State {
     /// Batches that may be on their way.
-    fn most(&self) -> usize {
+    fn most(&self, least_ahead: usize) -> usize {
         let workers = self.workers.len();
-        let ahead = self
-            .per_batch
-            .map_or(workers, |time| (AHEAD * workers as f64 / time.max(1.0)) as usize);
-        workers + ahead.clamp(workers, MOST_AHEAD)
+        let ahead =
+            self.per_batch.map_or(0, |time| (AHEAD * workers as f64 / time.max(1.0)) as usize);
+        workers + ahead.clamp(least_ahead, MOST_AHEAD)
     }
 
     fn refusal(&self, operation: &'static str) -> Option<Error> {
@@ -113,7 +111,6 @@ impl Core {
             reading: Mutex::default(),
             turns: Mutex::default(),
             changed: Condvar::new(),
-            jobs: AtomicU64::new(0),
             settings,
         };
         core.state().workers.resize_with(core.settings.workers, Worker::default);
@@ -127,13 +124,11 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_job(&self) -> u64 {
-        self.jobs.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
     /// Prepares a value for the workers of a job.
     pub fn share(&self, callee: &mut super::batch::Callee, bytes: Vec<u8>) -> Result<SharedValue> {
-        callee.job = self.next_job();
+        // Of all pools: a worker of one may be the root of another.
+        static JOBS: AtomicU64 = AtomicU64::new(1);
+        callee.job = JOBS.fetch_add(1, Ordering::Relaxed);
         self.transport.share(callee, bytes)
     }
 
@@ -150,7 +145,7 @@ impl Core {
     /// Whether workers could begin with another batch soon.
     pub fn wants_work(&self) -> bool {
         let state = self.state();
-        state.waiting.is_empty() && state.sent.len() < state.most()
+        state.waiting.is_empty() && state.sent.len() < state.most(self.transport.least_ahead())
     }
 
     /// Takes a batch of a job, which is sent when its time comes.
@@ -171,7 +166,7 @@ impl Core {
     }
 
     fn send_what_waits(&self, state: &mut State) {
-        while state.sent.len() < state.most()
+        while state.sent.len() < state.most(self.transport.least_ahead())
             && let Some(mut unsent) = state.waiting.pop_front()
         {
             if unsent.job.is_cancelled() {

@@ -94,7 +94,10 @@ impl Runner {
     }
 
     /// Runs an initializer: the text of what went wrong, if it did.
-    fn initialize(&mut self, (run, function, argument): &(u64, u64, Vec<u8>)) -> Option<String> {
+    pub fn initialize(
+        &mut self,
+        (run, function, argument): &(u64, u64, Vec<u8>),
+    ) -> Option<String> {
         self.result.clear();
         let status = run_of(*run)(address(*function), None, argument, &mut self.result);
         if status == Status::Value {
