@@ -37,16 +37,17 @@ fn locals<R>(f: impl FnOnce(&mut HashMap<u32, Weak<Local>>) -> R) -> R {
 impl Drop for Local {
     fn drop(&mut self) {
         let this: *const Local = self;
-        let is_last = locals(|locals| {
+        let arena = existing();
+        let has_let_go = locals(|locals| {
             let is_mine = locals.get(&self.name.index).is_some_and(|local| local.as_ptr() == this);
             if is_mine {
                 locals.remove(&self.name.index);
             }
-            is_mine
+            // Before another thread can receive a handle to the object, and hold it anew.
+            is_mine && arena.is_mine() && arena.let_go(self.name, arena.me())
         });
-        let arena = existing();
-        if is_last && arena.is_mine() {
-            arena.let_go(self.name, arena.me(), self.destroy);
+        if has_let_go {
+            arena.end_if_unused(self.name, self.destroy);
         }
     }
 }
@@ -73,21 +74,25 @@ thread_local! {
 
 /// Encodes or decodes a value with handles in it. When that fails the handles count as not sent.
 pub fn with_transit<R, E>(transit: Transit, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
-    struct Restore(Option<Context>);
-    impl Drop for Restore {
+    /// At the end, also by a panic.
+    struct Within {
+        before: Option<Context>,
+        is_sent: bool,
+    }
+    impl Drop for Within {
         fn drop(&mut self) {
-            CONTEXT.set(self.0.take());
+            let context = CONTEXT.replace(self.before.take());
+            if let Some(Context { transit, sent }) = context.filter(|_| !self.is_sent) {
+                for name in sent {
+                    not_sent(name, transit);
+                }
+            }
         }
     }
-    let restore = Restore(CONTEXT.replace(Some(Context { transit, sent: Vec::new() })));
+    let before = CONTEXT.replace(Some(Context { transit, sent: Vec::new() }));
+    let mut within = Within { before, is_sent: false };
     let result = f();
-    let sent = CONTEXT.take().map(|context| context.sent).unwrap_or_default();
-    drop(restore);
-    if result.is_err() {
-        for name in sent {
-            not_sent(name, transit);
-        }
-    }
+    within.is_sent = result.is_ok();
     result
 }
 

@@ -51,6 +51,12 @@ pub unsafe trait Shared: Sync + Sized + 'static {
 
     /// Gives back what belongs to the object beside this structure. Nobody has a handle to it any more.
     fn destroy(&self, arena: &Arena);
+
+    /// Whether another object can be made in the memory of this one, to which nobody has a handle any more. A thread
+    /// that has leaked the guard of a lock holds the lock for as long as it lives.
+    fn is_free(&self) -> bool {
+        true
+    }
 }
 
 #[repr(C, align(64))]
@@ -63,6 +69,8 @@ struct Entry {
     kind: AtomicU32,
     /// Handles that were sent and not received yet.
     under_way: AtomicU32,
+    /// Changes with each new holder and each handle that is sent, so that nobody misses one that moves.
+    gained: AtomicU32,
     holders: [AtomicU64; MAX_PROCESSES / 64],
 }
 
@@ -98,6 +106,12 @@ impl Entry {
 
     fn hold(&self, process: u32) {
         self.holders[process as usize / 64].fetch_or(1 << (process % 64), Ordering::AcqRel);
+        self.gained.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn send(&self) {
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+        self.gained.fetch_add(1, Ordering::AcqRel);
     }
 
     fn let_go(&self, process: u32) -> bool {
@@ -105,9 +119,20 @@ impl Entry {
         self.holders[process as usize / 64].fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
+    /// Whether anybody has a handle, or one is under way. A handle goes on before the one that it was made of goes,
+    /// so if nothing was gained while everything was looked at, nothing was missed.
     fn is_held(&self) -> bool {
-        self.under_way.load(Ordering::Acquire) != 0
-            || self.holders.iter().any(|bits| bits.load(Ordering::Acquire) != 0)
+        loop {
+            let before = self.gained.load(Ordering::Acquire);
+            if self.under_way.load(Ordering::Acquire) != 0
+                || self.holders.iter().any(|bits| bits.load(Ordering::Acquire) != 0)
+            {
+                return true;
+            }
+            if self.gained.load(Ordering::Acquire) == before {
+                return false;
+            }
+        }
     }
 }
 
@@ -133,14 +158,18 @@ impl Arena {
         let index = {
             let (_held, _) = table.lock.hold();
             let free = &table.free[T::KIND as usize];
-            match free.load(Ordering::Relaxed) {
-                0 => self.new_entry::<T>(table)?,
-                first => {
-                    let index = first - 1;
-                    let entry = self.entry(index)?.expect("a free entry was used");
-                    crash_point!("object-take");
-                    free.store(entry.next_free.load(Ordering::Relaxed), Ordering::Release);
-                    index
+            loop {
+                let Some(index) = free.load(Ordering::Relaxed).checked_sub(1) else {
+                    break self.new_entry::<T>(table)?;
+                };
+                let entry = self.entry(index)?.expect("a free entry was used");
+                let body = Place(entry.body.load(Ordering::Relaxed));
+                // SAFETY: the entry has memory for this kind, in which an object was.
+                let is_free = unsafe { self.structure::<T>(body)? }.is_free();
+                crash_point!("object-take");
+                free.store(entry.next_free.load(Ordering::Relaxed), Ordering::Release);
+                if is_free {
+                    break index;
                 }
             }
         };
@@ -229,7 +258,7 @@ impl Arena {
         if let Some(entry) = self.entry(name.index)?.filter(|entry| entry.is(name.generation)) {
             if more {
                 crash_point!("object-send");
-                entry.under_way.fetch_add(1, Ordering::AcqRel);
+                entry.send();
             } else {
                 crash_point!("object-receive");
                 entry.under_way.fetch_sub(1, Ordering::AcqRel);
@@ -238,15 +267,20 @@ impl Arena {
         Ok(())
     }
 
-    /// A process has no handle any more. The last one ends the object.
-    pub(super) fn let_go(&self, name: Name, process: u32, destroy: impl FnOnce(Kind, Place)) {
-        let Ok(Some(entry)) = self.entry(name.index) else { return };
-        if entry.is(name.generation) && entry.let_go(process) {
-            self.end_if_unused(name.index, entry, destroy);
+    /// A process has no handle any more. Says whether it had one: then the object may have to end.
+    pub(super) fn let_go(&self, name: Name, process: u32) -> bool {
+        let Ok(Some(entry)) = self.entry(name.index) else { return false };
+        entry.is(name.generation) && entry.let_go(process)
+    }
+
+    /// Ends an object to which nobody has a handle.
+    pub(super) fn end_if_unused(&self, name: Name, destroy: impl FnOnce(Kind, Place)) {
+        if let Ok(Some(entry)) = self.entry(name.index) {
+            self.end_entry(name.index, entry, destroy);
         }
     }
 
-    fn end_if_unused(&self, index: u32, entry: &Entry, destroy: impl FnOnce(Kind, Place)) {
+    fn end_entry(&self, index: u32, entry: &Entry, destroy: impl FnOnce(Kind, Place)) {
         crash_point!("object-end");
         let state = entry.state.load(Ordering::Acquire);
         if state % 2 == 0 || entry.is_held() {
@@ -271,9 +305,10 @@ impl Arena {
             for index in 0..used {
                 if let Ok(Some(entry)) = self.entry(index)
                     && is_of_this_pass(entry.kind.load(Ordering::Relaxed))
-                    && entry.let_go(process)
                 {
-                    self.end_if_unused(index, entry, &destroy);
+                    entry.let_go(process);
+                    // Also those that it has let go and, killed in between, has not ended.
+                    self.end_entry(index, entry, &destroy);
                 }
             }
         };

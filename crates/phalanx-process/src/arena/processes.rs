@@ -146,17 +146,25 @@ impl ProcessSlot {
 
     /// The process begins: `false` when it was given up already. The calling thread holds the life lock from now
     /// on, and must not end before the process does.
-    pub fn begin(&self) -> bool {
-        let held = self.life.lock(Deadline::NEVER).is_ok();
-        held && self
-            .state
-            .compare_exchange(
-                State::Starting as u32,
-                State::Running as u32,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
-            .is_ok()
+    pub fn begin(&self, generation: u32) -> bool {
+        if self.life.lock(Deadline::NEVER).is_err() {
+            return false;
+        }
+        // The slot may serve another process by now.
+        let begins = self.generation() == generation
+            && self
+                .state
+                .compare_exchange(
+                    State::Starting as u32,
+                    State::Running as u32,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
+                .is_ok();
+        if !begins {
+            self.life.unlock();
+        }
+        begins
     }
 
     /// The calling thread of the root holds the life lock from now on.
@@ -169,8 +177,10 @@ impl ProcessSlot {
     pub fn is_dead(&self) -> bool {
         match self.life.try_lock() {
             Ok(Acquired::HolderDied | Acquired::Released) => {
+                // While the lock is held: it may begin as soon as it is not.
+                let is_dead = self.state() != State::Starting;
                 self.life.unlock();
-                self.state() != State::Starting
+                is_dead
             }
             Err(_) => false,
         }

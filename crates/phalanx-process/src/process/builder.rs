@@ -14,7 +14,7 @@ use super::handle::Process;
 use super::task::Task;
 use crate::arena::{Arena, MAX_PROCESSES, Transit, arena, refused};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::socket;
+use crate::sys::{descriptor, socket};
 
 /// Settings of a new process: its name, and whether it runs in the background.
 ///
@@ -96,7 +96,7 @@ impl Builder {
         let process = arena.process(slot);
         task.store(process)?;
         let (ours, theirs) = socket::pair().map_err(refused)?;
-        let spawned = Command::new("/proc/self/exe")
+        let mut spawned = Command::new("/proc/self/exe")
             .arg0(name.replace('\0', " "))
             .env(MARK, "1")
             .stdin(Stdio::from(theirs))
@@ -109,7 +109,12 @@ impl Builder {
             .and_then(Pid::from_raw)
             .ok_or_else(|| std::io::Error::other("no process id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
-            .map_err(refused)?;
+            .and_then(descriptor::above_standard)
+            .map_err(|error| {
+                // It has not begun: it waits for its first message.
+                let _ended = spawned.kill().and_then(|()| spawned.wait());
+                refused(error)
+            })?;
         let newborn = Newborn {
             slot,
             generation,

@@ -10,8 +10,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::family::Birth;
 use super::{family, task};
 use crate::arena::{self, Ended, existing};
+use crate::sys::descriptor;
 use crate::sys::memory::Memory;
 use crate::sys::socket;
 
@@ -69,6 +71,7 @@ fn become_child() -> io::Result<i32> {
     // The standard library does so before `main`.
     // SAFETY: no handler of ours is replaced.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    descriptor::open_standard()?;
     let lifeline = take_standard_input()?;
     let mut said = [0; MESSAGE];
     let memory = socket::recv(&lifeline, &mut said)?;
@@ -91,7 +94,7 @@ fn become_child() -> io::Result<i32> {
     let _unnamed =
         rustix::thread::set_name(std::ffi::CStr::from_bytes_with_nul(&short).unwrap_or(c"child"));
 
-    if !family::begin(Some(lifeline))? {
+    if !family::begin(Some(Birth { lifeline, generation }))? {
         return Err(io::Error::other("its parent has given it up"));
     }
     let ended = task::run(existing().process(existing().me())).map_err(io::Error::other)?;

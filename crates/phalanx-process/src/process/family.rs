@@ -17,7 +17,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use super::task::Remains;
 use crate::arena::{Ended, Place, State, existing};
 use crate::objects;
-use crate::sys::{Deadline, futex};
+use crate::sys::{Deadline, descriptor, futex};
 
 /// How long a background process may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -67,13 +67,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What makes a child: its lifeline, and the generation of its slot.
+pub struct Birth {
+    pub lifeline: OwnedFd,
+    pub generation: u32,
+}
+
 /// Starts the thread. In a child it takes the life lock, and says whether the child may begin.
-pub fn begin(lifeline: Option<OwnedFd>) -> io::Result<bool> {
+pub fn begin(birth: Option<Birth>) -> io::Result<bool> {
+    static BEGINNING: Mutex<()> = Mutex::new(());
+    let _one = lock(&BEGINNING);
     if FAMILY.get().is_some() {
         return Ok(true);
     }
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let (lifeline, generation) = birth.map(|birth| (birth.lifeline, birth.generation)).unzip();
+    let epoll = descriptor::above_standard(epoll::create(CreateFlags::CLOEXEC)?)?;
+    let wake =
+        descriptor::above_standard(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)?;
     epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
     if let Some(lifeline) = &lifeline {
         epoll::add(
@@ -90,25 +100,17 @@ pub fn begin(lifeline: Option<OwnedFd>) -> io::Result<bool> {
         orphans: Mutex::default(),
         leaving: AtomicBool::new(false),
     };
-    let mut is_first = false;
-    let family = FAMILY.get_or_init(|| {
-        is_first = true;
-        family
-    });
-    if !is_first {
-        return Ok(true);
-    }
     let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
-    let is_child = lifeline.is_some();
     std::thread::Builder::new().name("phalanx-family".to_owned()).stack_size(256 << 10).spawn(
         move || {
             let arena = existing();
-            let may_begin = if is_child {
-                arena.process(arena.me()).begin()
+            let may_begin = if let Some(generation) = generation {
+                arena.process(arena.me()).begin(generation)
             } else {
                 arena.process(arena.me()).hold_root();
                 true
             };
+            let family = FAMILY.get_or_init(|| family);
             let _gone = begun.send(may_begin);
             family.watch(lifeline.as_ref());
         },
@@ -176,7 +178,15 @@ pub fn adopt(newborn: Newborn) -> io::Result<Arc<Child>> {
         at_end: Mutex::new(None),
     });
     lock(&family.children).push(child.clone());
-    epoll::add(&family.epoll, &child.pidfd, EventData::new_u64(slot.into()), EventFlags::IN)?;
+    let watched =
+        epoll::add(&family.epoll, &child.pidfd, EventData::new_u64(slot.into()), EventFlags::IN);
+    if let Err(error) = watched {
+        // Nobody would see its end.
+        lock(&family.children).retain(|other| !Arc::ptr_eq(other, &child));
+        let _gone = child.signal(Signal::KILL);
+        let _reaped = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+        return Err(error.into());
+    }
     Ok(child)
 }
 
@@ -195,7 +205,11 @@ impl Family {
                 match event.data.u64() {
                     LIFELINE => {
                         debug_assert!(lifeline.is_some());
-                        // The parent is gone. What waits for this process sees it by the life lock.
+                        // The parent is gone. What waits for this process sees it by the life lock. One of its
+                        // children may be stopped: it would not see that this process is gone.
+                        for child in lock(&self.children).iter() {
+                            let _gone = child.signal(Signal::KILL);
+                        }
                         // SAFETY: it ends the process and nothing else.
                         unsafe { libc::_exit(1) };
                     }

@@ -15,6 +15,7 @@
 //! The store and the look are ordered by a fence on both sides, so that at least one of both sees the other. A
 //! wake-up that dies with its sender is made good by the next look, after [`SLICE`](crate::sys::SLICE) at most.
 
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const INLINE: usize = 4096;
 /// The length of a record is its first word; this bit says that a block holds it.
 const IN_BLOCK: u64 = 1 << 63;
 const WORD: usize = 8;
+/// Who has something to do under a lock and does nothing for so long is stopped, or has no processor.
+pub(super) const STANDSTILL: Duration = Duration::from_secs(1);
 
 #[repr(C, align(64))]
 pub struct Channel {
@@ -311,11 +314,13 @@ impl Channel {
         let mut place = [0; WORD];
         // SAFETY: as above.
         unsafe { chunk.read(head, WORD, &mut place) };
-        let block = Block { arena, place: Place(u64::from_le_bytes(place)), length };
+        // It is not ours, to be given back, before it is out of the channel.
+        let block =
+            ManuallyDrop::new(Block { arena, place: Place(u64::from_le_bytes(place)), length });
         note(block.bytes()?);
         crash_point!("channel-get-block");
         self.consumers.head.store(head.after(1));
-        Ok(Record::Block(block))
+        Ok(Record::Block(ManuallyDrop::into_inner(block)))
     }
 
     fn wait_for_room(&self, deadline: Deadline) -> Result<(), Refused> {
@@ -340,7 +345,8 @@ impl Channel {
     }
 
     /// Acquires the lock of a side. Somebody who sleeps holds it: then there is nothing to do on this side, and who
-    /// does not wait is told so. Never because somebody else is just busy.
+    /// does not wait is told so. Not because somebody else is just busy, unless it is for so long that it must be
+    /// stopped.
     fn acquire(
         &self,
         lock: &RobustMutex,
@@ -357,6 +363,9 @@ impl Channel {
             }
             if nothing_to_do() {
                 return Err(if self.is_closed() { Refusal::Closed } else { Refusal::TimedOut });
+            }
+            if deadline.has_passed_by(STANDSTILL) {
+                return Err(Refusal::TimedOut);
             }
             std::thread::yield_now();
         }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use super::channel::{Refusal, Refused, Unlock, wake_sleeper};
+use super::channel::{Refusal, Refused, STANDSTILL, Unlock, wake_sleeper};
 use super::position::MAX_ITEMS;
 use super::slots::{Rule, Slots};
 use crate::arena::{Arena, Kind, Shared, existing};
@@ -150,7 +150,8 @@ impl Body {
         Ok(())
     }
 
-    /// Acquires a gate. Never gives up because somebody else is just busy there.
+    /// Acquires a gate. It does not give up because somebody else is just busy there, unless that one
+    /// must be stopped.
     fn pass(
         &self,
         gate: &RobustMutex,
@@ -167,6 +168,9 @@ impl Body {
             }
             if nothing_to_do() {
                 return Err(if self.is_closed() { Refusal::Closed } else { Refusal::TimedOut });
+            }
+            if deadline.has_passed_by(STANDSTILL) {
+                return Err(Refusal::TimedOut);
             }
             std::thread::yield_now();
         }

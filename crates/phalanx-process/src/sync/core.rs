@@ -21,7 +21,6 @@ const PANICKED: u32 = 2;
 #[repr(C, align(64))]
 pub struct Core {
     mutex: RobustMutex,
-    made: AtomicU32,
     poisoned: AtomicU32,
     pub holder: Holder,
 }
@@ -41,22 +40,16 @@ impl Core {
     /// Makes it ready for a new object.
     pub fn init(&self) -> Result<()> {
         let refused = |detail: String| Error::new(ErrorKind::System, "new", detail);
-        if self.made.load(Ordering::Relaxed) == 0 {
-            // SAFETY: nobody else knows it yet, and the memory was never a lock.
-            unsafe { self.mutex.init().map_err(|error| refused(error.to_string()))? };
-            self.made.store(1, Ordering::Relaxed);
-        } else {
-            // The last object here may have gone with a guard that was leaked.
-            match self.mutex.try_lock() {
-                Ok(_) | Err(NotAcquired::HeldHere) => self.mutex.unlock(),
-                Err(NotAcquired::Busy) => {
-                    return Err(refused("a guard of a lock that is gone was leaked".to_owned()));
-                }
-            }
-        }
+        // SAFETY: nobody else knows it yet.
+        unsafe { self.mutex.init() }.map_err(|error| refused(error.to_string()))?;
         self.poisoned.store(SOUND, Ordering::Relaxed);
         self.holder.reset();
         Ok(())
+    }
+
+    /// Whether the lock of an object that is gone can be that of another.
+    pub fn is_free(&self) -> bool {
+        self.mutex.is_free()
     }
 
     /// Acquires it. Who heeds poison is refused when the last holder died.

@@ -22,6 +22,10 @@ unsafe impl Shared for Body {
     const KIND: Kind = Kind::FairLock;
 
     fn destroy(&self, _arena: &Arena) {}
+
+    fn is_free(&self) -> bool {
+        self.core.is_free()
+    }
 }
 
 /// A [`Lock`](crate::Lock) that is given in the order in which it was asked for.

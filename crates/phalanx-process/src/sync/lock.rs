@@ -20,6 +20,10 @@ unsafe impl Shared for Body {
     const KIND: Kind = Kind::Lock;
 
     fn destroy(&self, _arena: &Arena) {}
+
+    fn is_free(&self) -> bool {
+        self.core.is_free()
+    }
 }
 
 /// A lock between processes and threads: one at a time holds it.

@@ -23,6 +23,10 @@ unsafe impl Shared for Body {
     const KIND: Kind = Kind::ReentrantLock;
 
     fn destroy(&self, _arena: &Arena) {}
+
+    fn is_free(&self) -> bool {
+        self.core.is_free()
+    }
 }
 
 /// A [`Lock`](crate::Lock) that the thread which holds it may take again. It is released when the last guard is

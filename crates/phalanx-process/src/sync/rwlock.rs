@@ -34,6 +34,10 @@ unsafe impl Shared for Body {
     const KIND: Kind = Kind::RwLock;
 
     fn destroy(&self, _arena: &Arena) {}
+
+    fn is_free(&self) -> bool {
+        self.core.is_free()
+    }
 }
 
 impl Body {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
+use super::descriptor;
 use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap};
 
@@ -13,7 +14,7 @@ pub struct Memory(OwnedFd);
 
 impl Memory {
     pub fn create() -> io::Result<Memory> {
-        Ok(Memory(memfd_create("phalanx", MemfdFlags::CLOEXEC)?))
+        Ok(Memory(descriptor::above_standard(memfd_create("phalanx", MemfdFlags::CLOEXEC)?)?))
     }
 
     pub fn from_fd(fd: OwnedFd) -> Memory {

@@ -1,5 +1,6 @@
 //! What the kernel and the C library give: futexes, robust locks, shared memory, process descriptors.
 
+pub mod descriptor;
 pub mod futex;
 pub mod image;
 pub mod memory;
@@ -25,6 +26,11 @@ impl Deadline {
 
     pub fn has_passed(self) -> bool {
         self.0.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Whether it has passed, and so much time since.
+    pub fn has_passed_by(self, time: Duration) -> bool {
+        self.0.is_some_and(|end| end.elapsed() >= time)
     }
 
     /// How long to sleep now.

@@ -6,6 +6,7 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{Deadline, SLICE};
@@ -15,7 +16,10 @@ use super::{Deadline, SLICE};
 /// Its memory stays a mutex, and mapped, for as long as the process runs: glibc and the kernel may look at it
 /// shortly after it was unlocked (sourceware bug 14485).
 #[repr(C, align(8))]
-pub struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
+pub struct RobustMutex {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    made: AtomicU32,
+}
 
 // SAFETY: it is made for use by several threads and processes.
 unsafe impl Sync for RobustMutex {}
@@ -41,11 +45,37 @@ pub enum NotAcquired {
 }
 
 impl RobustMutex {
-    /// Makes a mutex of this memory.
+    /// Makes a mutex of this memory, once: what is a mutex already stays one. A thread of a dying process may hold
+    /// it still, and the kernel then finds the other locks of that thread by way of it.
     ///
     /// # Safety
-    /// Nobody else uses the memory yet.
+    /// The memory was zeroed, or is a mutex; nobody else makes it one now.
     pub unsafe fn init(&self) -> io::Result<()> {
+        if self.made.load(Ordering::Acquire) != 0 {
+            // A holder that died concerns what was there before.
+            self.is_free();
+            return Ok(());
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.make()? };
+        self.made.store(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether nobody holds it, now that it has lost its purpose: what this thread has not released is released.
+    pub fn is_free(&self) -> bool {
+        match self.try_lock() {
+            Ok(_) | Err(NotAcquired::HeldHere) => {
+                self.unlock();
+                true
+            }
+            Err(NotAcquired::Busy) => false,
+        }
+    }
+
+    /// # Safety
+    /// Nobody else uses the memory, which is not a mutex yet.
+    unsafe fn make(&self) -> io::Result<()> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the attributes are initialised before they are set and used, and destroyed once; the caller owns
         // the memory of the mutex.
@@ -66,7 +96,7 @@ impl RobustMutex {
                             libc::PTHREAD_MUTEX_ERRORCHECK,
                         ))
                     })
-                    .and_then(|()| check(libc::pthread_mutex_init(self.0.get(), attributes)));
+                    .and_then(|()| check(libc::pthread_mutex_init(self.mutex.get(), attributes)));
             check(libc::pthread_mutexattr_destroy(attributes))?;
             made
         }
@@ -74,7 +104,7 @@ impl RobustMutex {
 
     pub fn try_lock(&self) -> Result<Acquired, NotAcquired> {
         // SAFETY: the memory is a mutex that was initialised.
-        self.outcome(unsafe { libc::pthread_mutex_trylock(self.0.get()) })
+        self.outcome(unsafe { libc::pthread_mutex_trylock(self.mutex.get()) })
     }
 
     pub fn lock(&self, deadline: Deadline) -> Result<Acquired, NotAcquired> {
@@ -82,8 +112,9 @@ impl RobustMutex {
         while outcome == Err(NotAcquired::Busy) && !deadline.has_passed() {
             let until = in_real_time(deadline.left().map_or(SLICE, |left| left.min(SLICE)));
             // SAFETY: the memory is a mutex that was initialised.
-            outcome = self
-                .outcome(unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) });
+            outcome = self.outcome(unsafe {
+                libc::pthread_mutex_timedlock(self.mutex.get(), &raw const until)
+            });
         }
         outcome
     }
@@ -102,7 +133,7 @@ impl RobustMutex {
     /// When this thread does not hold it, which its callers exclude.
     pub fn unlock(&self) {
         // SAFETY: the memory is a mutex that was initialised.
-        let code = unsafe { libc::pthread_mutex_unlock(self.0.get()) };
+        let code = unsafe { libc::pthread_mutex_unlock(self.mutex.get()) };
         assert_eq!(code, 0, "unlock: {}", io::Error::from_raw_os_error(code));
     }
 
@@ -111,7 +142,7 @@ impl RobustMutex {
             0 => Ok(Acquired::Released),
             libc::EOWNERDEAD => {
                 // SAFETY: this thread holds the mutex now.
-                let code = unsafe { libc::pthread_mutex_consistent(self.0.get()) };
+                let code = unsafe { libc::pthread_mutex_consistent(self.mutex.get()) };
                 assert_eq!(code, 0, "consistent: {}", io::Error::from_raw_os_error(code));
                 Ok(Acquired::HolderDied)
             }

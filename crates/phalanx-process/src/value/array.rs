@@ -404,7 +404,10 @@ impl<T: Pod> SharedArray<T> {
     }
 
     fn start(&self, location: Caller) -> Result<NonNull<T>> {
-        self.object.block.address(existing()).map_err(|error| self.named(error, location))
+        self.object
+            .block
+            .address(existing(), self.len())
+            .map_err(|error| self.named(error, location))
     }
 
     fn take(

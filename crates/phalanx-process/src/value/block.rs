@@ -37,9 +37,15 @@ impl Block {
     }
 
     /// Where the values lie here.
-    pub fn address<T: Pod>(&self, arena: &Arena) -> Result<NonNull<T>> {
+    pub fn address<T: Pod>(&self, arena: &Arena, count: usize) -> Result<NonNull<T>> {
         let place = Place(self.place.load(Ordering::Acquire));
-        Ok(arena.address(place, self.bytes.load(Ordering::Relaxed) as usize)?.cast())
+        let bytes = self.bytes.load(Ordering::Relaxed) as usize;
+        // Types are told apart by their names, which two of them may share.
+        if count.checked_mul(size_of::<T>()) != Some(bytes) || align_of::<T>() > ALIGNED {
+            let detail = format!("it has {bytes} bytes: it is of another type of the same name");
+            return Err(Error::new(ErrorKind::Decode, "address", detail));
+        }
+        Ok(arena.address(place, bytes)?.cast())
     }
 
     /// Gives the memory back. Nobody has a handle.

@@ -29,6 +29,10 @@ unsafe impl arena::Shared for Body {
     fn destroy(&self, arena: &Arena) {
         self.block.give(arena);
     }
+
+    fn is_free(&self) -> bool {
+        self.core.is_free()
+    }
 }
 
 /// A value that processes share, with its own lock.
@@ -178,7 +182,10 @@ impl<T: Pod> Shared<T> {
     }
 
     fn address(&self, location: Caller) -> Result<NonNull<T>> {
-        self.object.block.address(existing()).map_err(|error| error.of(self.subject()).at(location))
+        self.object
+            .block
+            .address(existing(), 1)
+            .map_err(|error| error.of(self.subject()).at(location))
     }
 
     fn site(&self, location: Caller) -> Site {
