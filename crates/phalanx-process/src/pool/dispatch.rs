@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, mpsc
 
 use super::batch::Batch;
 use super::job::Job;
-use super::results::{About, HEAD, Head, Outcome, Results};
+use super::results::{About, HEAD, Head, Outcome, Parts};
 use super::transport::{SharedValue, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::died;
@@ -243,7 +243,7 @@ impl Core {
         let mut any = false;
         for _ in 0..AT_ONCE {
             match self.transport.receive(Deadline::after(until), &mut buffer) {
-                Ok(true) => self.note(&buffer),
+                Ok(true) => self.note(std::mem::take(&mut buffer)),
                 Ok(false) => break,
                 Err(error) => {
                     self.break_down(&mut self.state(), error.kind(), &error.to_string());
@@ -256,9 +256,8 @@ impl Core {
         any
     }
 
-    fn note(&self, record: &[u8]) {
-        let (head, rest) = record.split_at(HEAD);
-        let head = Head::of(head);
+    fn note(&self, record: Vec<u8>) {
+        let head = Head::of(&record[..HEAD]);
         let mut state = self.state();
         match head.about {
             About::Some | About::Last => {
@@ -266,7 +265,7 @@ impl Core {
                     worker.has_worked = true;
                 }
                 state.fruitless = 0;
-                deliver(&mut state, head.number, rest);
+                deliver(&mut state, head.number, Parts::of(record, HEAD));
                 if head.about == About::Last
                     && let Some(sent) = state.sent.remove(&head.number)
                 {
@@ -280,7 +279,7 @@ impl Core {
             About::Initializer => {
                 let text = format!(
                     "the initializer of its workers has failed: {}",
-                    String::from_utf8_lossy(rest)
+                    String::from_utf8_lossy(&record[HEAD..])
                 );
                 self.break_down(&mut state, ErrorKind::Panicked, &text);
             }
@@ -297,7 +296,7 @@ impl Core {
         if let Some((number, stored)) = self.transport.left(worker)
             && state.sent.contains_key(&number)
         {
-            deliver(state, number, &stored);
+            deliver(state, number, Parts::of(stored, 0));
             if let Some(sent) = state.sent.remove(&number) {
                 self.recover(state, sent, worker, exit_code);
             }
@@ -424,15 +423,15 @@ impl Core {
     }
 }
 
-fn deliver(state: &mut State, number: u64, results: &[u8]) {
+fn deliver(state: &mut State, number: u64, results: Parts) {
     let Some(sent) = state.sent.get_mut(&number) else { return };
     let mut next = sent.next;
     let first = sent.unsent.first;
-    sent.unsent.job.deliver(Results(results).filter_map(|(index, status, bytes)| {
+    sent.unsent.job.deliver(results.filter_map(|(index, status, part)| {
         // Results may come twice when a worker died after it had sent them.
         let is_new = index >= next;
         next = next.max(index + 1);
-        is_new.then(|| (first + index, Outcome::Done(status, bytes.to_vec())))
+        is_new.then(|| (first + index, Outcome::Done(status, part)))
     }));
     sent.next = next;
 }

@@ -103,7 +103,7 @@ impl Runner {
         if status == Status::Value {
             return None;
         }
-        let outcome = results::Outcome::Done(status, std::mem::take(&mut self.result));
+        let outcome = results::Outcome::Done(status, std::mem::take(&mut self.result).into());
         outcome.open::<()>("initializer").err().map(|error| error.to_string())
     }
 }
