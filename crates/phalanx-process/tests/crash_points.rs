@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use phalanx_process::{LifoQueue, ManagedMap, ManagedVec, PriorityQueue, Process, Queue, Result};
+use phalanx_process::{
+    LifoQueue, ManagedMap, ManagedVec, Pool, PriorityQueue, Process, Queue, Result, SharedAtomic,
+};
 use serde::{Deserialize, Serialize};
 
 /// Enough for the tables and rings to grow.
@@ -233,4 +235,36 @@ fn a_death_before_any_store_loses_and_doubles_nothing() -> Result<()> {
 #[test]
 fn nor_does_one_at_the_third_time() -> Result<()> {
     all_points(3)
+}
+
+/// A worker that dies just before it takes its first batch.
+fn dies_at_its_first_batch((point, deaths): (String, SharedAtomic<i32>)) {
+    if deaths.fetch_sub(1) > 0 {
+        // SAFETY: a worker has one thread that looks at its environment.
+        unsafe { std::env::set_var("PHALANX_CRASH_AT", point) };
+    }
+}
+
+#[test]
+fn a_worker_that_dies_before_it_has_a_batch_costs_nothing_and_runs_nothing_twice() -> Result<()> {
+    for (point, length) in [("channel-get", 1), ("channel-get-block", 1000)] {
+        let deaths = SharedAtomic::new(3)?;
+        let pool = Pool::builder()
+            .workers(2)
+            .chunk(10)
+            .initializer(dies_at_its_first_batch, (point.to_owned(), deaths.clone()))
+            .start()?;
+        let ran = Queue::new()?;
+        let work = |ran: &Queue<u64>, item: Vec<u64>| {
+            ran.put(item[0]).expect("it is open");
+            item[0]
+        };
+        let results = pool.map_with(&ran, work, (0..200).map(|x| vec![x; length]))?;
+        assert!(results.into_iter().eq(0..200));
+        assert!(deaths.load() <= 0, "nobody died at {point}");
+        let mut all: Vec<u64> = std::iter::from_fn(|| ran.try_get().expect("items")).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..200), "items were run twice, or not at all");
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::batch::Callee;
+use super::batch::{self, Callee};
 use super::dispatch::Settings;
 use super::lease::Leases;
 use super::results::{About, Head};
@@ -131,6 +131,26 @@ impl Transport for Children {
 
     fn is_current(&self, worker: usize, generation: u64) -> bool {
         self.workers().get(worker).is_some_and(|worker| worker.generation == generation)
+    }
+
+    /// A worker notes a batch before it takes it. One that died in between has not taken it: it is still there, or
+    /// another worker has it, or has sent its results.
+    fn settle(&self, head: Head) -> bool {
+        let worker = head.worker as usize;
+        let Some(number) = self.leases.of(worker).batch() else { return true };
+        let mut first = None;
+        // Without memory to look there, the batch counts as taken. Batches are there in the order of their numbers.
+        let _looked = self.batches.channel().look(existing(), |beginning| {
+            first = Some(batch::number(beginning));
+        });
+        let is_there = first.is_some_and(|first| first <= number);
+        let mut others = (0..self.settings.workers).filter(|other| *other != worker);
+        if is_there || others.any(|other| self.leases.of(other).batch() == Some(number)) {
+            self.leases.of(worker).finish();
+            return true;
+        }
+        let head = Head { about: About::Settled, ..head };
+        self.results.channel().put(existing(), &head.to_bytes(), Deadline::NEVER).is_err()
     }
 
     fn left(&self, worker: usize) -> Option<(u64, Vec<u8>)> {

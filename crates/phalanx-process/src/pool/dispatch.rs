@@ -60,6 +60,8 @@ struct State {
     /// Why nothing can be done any more.
     broken: Option<(ErrorKind, String)>,
     background: Option<mpsc::Sender<()>>,
+    /// Jobs that have failed while workers may still use what their calls share.
+    abandoned: Vec<Arc<Job>>,
 }
 
 struct Unsent {
@@ -115,7 +117,10 @@ impl Core {
         };
         core.state().workers.resize_with(core.settings.workers, Worker::default);
         for worker in 0..core.settings.workers {
-            core.transport.start_worker(worker)?;
+            if let Err(error) = core.transport.start_worker(worker) {
+                core.transport.end();
+                return Err(error);
+            }
         }
         Ok(Arc::new(core))
     }
@@ -283,13 +288,16 @@ impl Core {
                 );
                 self.break_down(&mut state, ErrorKind::Panicked, &text);
             }
-            About::End => self.worker_ended(&mut state, head),
+            About::End | About::Settled => self.worker_ended(&mut state, head),
         }
     }
 
     fn worker_ended(&self, state: &mut State, head: Head) {
         let worker = head.worker as usize;
         if !self.transport.is_current(worker, head.number) {
+            return;
+        }
+        if head.about == About::End && !self.transport.settle(head) {
             return;
         }
         let exit_code = head.figure as i32;
@@ -355,6 +363,8 @@ impl Core {
         let sent = std::mem::take(&mut state.sent);
         for Sent { unsent, next } in sent.into_values() {
             fail(&unsent, next, || Error::new(kind, unsent.job.operation, text));
+            // Workers may be at it.
+            state.abandoned.push(unsent.job);
         }
         for unsent in std::mem::take(&mut state.waiting) {
             fail(&unsent, 0, || Error::new(kind, unsent.job.operation, text));
@@ -391,6 +401,8 @@ impl Core {
             state.background = None;
         }
         self.transport.end();
+        let abandoned = std::mem::take(&mut self.state().abandoned);
+        drop(abandoned);
         self.changed.notify_all();
     }
 

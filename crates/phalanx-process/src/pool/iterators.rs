@@ -70,8 +70,11 @@ impl<I: Iterator<Item: Serialize + 'static>> Feed<I> {
                 (_, Some(upper)) => Some(upper),
                 _ => None,
             };
+            let settings = &self.core.settings;
+            // A worker ends between batches.
+            let most = settings.limit.unwrap_or(usize::MAX);
             let size =
-                self.core.settings.chunk.unwrap_or_else(|| self.job.batch_size(left, workers));
+                settings.chunk.unwrap_or_else(|| self.job.batch_size(left, workers).min(most));
             if !self.may_send(size) || !self.core.wants_work() {
                 return;
             }

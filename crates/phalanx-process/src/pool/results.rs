@@ -37,6 +37,8 @@ pub enum About {
     Initializer = 2,
     /// A worker has ended.
     End = 3,
+    /// As before, and everything that others had sent until then was read.
+    Settled = 4,
 }
 
 /// The beginning of a record.
@@ -67,6 +69,7 @@ impl Head {
             0 => About::Some,
             1 => About::Last,
             2 => About::Initializer,
+            4 => About::Settled,
             _ => About::End,
         };
         let worker = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));

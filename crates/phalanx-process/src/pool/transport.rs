@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::Callee;
+use super::results::Head;
 use crate::error::Result;
 use crate::sys::Deadline;
 
@@ -42,6 +43,11 @@ pub trait Transport: Send + Sync {
 
     /// Whether a record of an end is about the worker that is in this place now.
     fn is_current(&self, worker: usize, generation: u64) -> bool;
+
+    /// Finds out what a worker that has ended had taken. `false` when that is not clear yet: a record says when it is.
+    fn settle(&self, _head: Head) -> bool {
+        true
+    }
 
     /// What a worker that has ended had taken, and the results that it had stored.
     fn left(&self, worker: usize) -> Option<(u64, Vec<u8>)>;

@@ -59,6 +59,8 @@ pub fn init() {
     unsafe { std::env::remove_var(MARK) };
     let code = match become_child() {
         Ok(code) => code,
+        // Its parent was killed before it said anything.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 1,
         Err(error) => {
             let _lost = writeln!(io::stderr(), "error: a child process cannot start: {error}");
             1

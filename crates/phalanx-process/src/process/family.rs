@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
-use super::task::Remains;
+use super::task::{Remains, give_arguments_back};
 use crate::arena::{Ended, Place, State, existing};
 use crate::objects;
 use crate::sys::{Deadline, descriptor, futex};
@@ -205,11 +207,8 @@ impl Family {
                 match event.data.u64() {
                     LIFELINE => {
                         debug_assert!(lifeline.is_some());
-                        // The parent is gone. What waits for this process sees it by the life lock. One of its
-                        // children may be stopped: it would not see that this process is gone.
-                        for child in lock(&self.children).iter() {
-                            let _gone = child.signal(Signal::KILL);
-                        }
+                        // The parent is gone. What waits for this process sees it by the life lock.
+                        self.end_those_that_may_be_stopped();
                         // SAFETY: it ends the process and nothing else.
                         unsafe { libc::_exit(1) };
                     }
@@ -220,6 +219,30 @@ impl Family {
                 }
             }
             self.look_after_orphans();
+        }
+    }
+
+    /// The parent is gone. Children and siblings end by themselves, but for those that are stopped.
+    fn end_those_that_may_be_stopped(&self) {
+        for child in lock(&self.children).iter() {
+            let _gone = child.signal(Signal::KILL);
+        }
+        let arena = existing();
+        let parent = arena.process(arena.me()).parent();
+        let siblings = arena.processes().filter(|(slot, process)| {
+            ![0, arena.me()].contains(slot)
+                && process.parent() == parent
+                && process.state() == State::Running
+        });
+        for (_, sibling) in siblings {
+            let pid = i32::try_from(sibling.pid()).ok().and_then(Pid::from_raw);
+            let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+                continue;
+            };
+            // The number is not used again while the sibling lives: the descriptor is its.
+            if !sibling.is_dead() {
+                let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
+            }
         }
     }
 
@@ -258,6 +281,11 @@ impl Family {
                 let is_gone = process.is_dead()
                     || (process.state() == State::Starting && until <= Instant::now());
                 if is_gone && process.end() {
+                    let (_, place, length) = process.left();
+                    if place != 0 {
+                        // SAFETY: it was stored with this length by a process that is gone; nobody else asks for it.
+                        unsafe { existing().give(Place(place), length as usize) };
+                    }
                     clean_up(slot);
                     process.free();
                 }
@@ -274,6 +302,7 @@ fn clean_up(slot: u32) {
     if let Some(family) = FAMILY.get() {
         family.adopt_orphans_of(slot);
     }
+    give_arguments_back(arena.process(slot));
     objects::forget_process(arena, slot);
 }
 
@@ -281,6 +310,7 @@ fn clean_up(slot: u32) {
 pub fn give_up(slot: u32) {
     let process = existing().process(slot);
     if process.end() {
+        give_arguments_back(process);
         objects::forget_process(existing(), slot);
         process.free();
     }

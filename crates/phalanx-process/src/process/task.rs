@@ -38,13 +38,24 @@ impl Task {
 
     /// Puts it where the child finds it.
     pub fn store(&self, slot: &ProcessSlot) -> Result<()> {
-        use std::sync::atomic::Ordering::Relaxed;
+        use std::sync::atomic::Ordering::{Relaxed, Release};
         let place = existing().store(&self.arguments)?;
         slot.enter.store(self.enter, Relaxed);
         slot.function.store(self.function, Relaxed);
-        slot.arguments.store(place.0, Relaxed);
         slot.arguments_length.store(self.arguments.len() as u64, Relaxed);
+        slot.arguments.store(place.0, Release);
         Ok(())
+    }
+}
+
+/// Gives back the arguments of a process that has taken them, or never will.
+pub fn give_arguments_back(slot: &ProcessSlot) {
+    use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+    let place = slot.arguments.swap(0, AcqRel);
+    if place != 0 {
+        let length = slot.arguments_length.load(Relaxed) as usize;
+        // SAFETY: they were stored with this length, and whoever takes their place out of the slot owns them.
+        unsafe { existing().give(Place(place), length) };
     }
 }
 
@@ -65,8 +76,7 @@ pub fn run(slot: &ProcessSlot) -> Result<Ended> {
         (Place(slot.arguments.load(Relaxed)), slot.arguments_length.load(Relaxed) as usize);
     // SAFETY: the parent has written them before it started this process, and leaves them alone.
     let arguments = unsafe { arena.load(place, length)? };
-    // SAFETY: they were copied, and the parent does not give them back.
-    unsafe { arena.give(place, length) };
+    give_arguments_back(slot);
 
     let address = |name: u64| {
         image::address_of(name).ok_or_else(|| {

@@ -263,6 +263,29 @@ impl Channel {
         Ok(record)
     }
 
+    /// Shows the beginning of the first record, if there is one. It stays.
+    pub fn look(&self, arena: &'static Arena, f: impl FnOnce(&[u8])) -> Result<(), Refused> {
+        self.acquire(&self.consumers.get, Deadline::after(Duration::ZERO), || self.len() == 0)?;
+        let _held = Unlock(&self.consumers.get);
+        let head = self.consumers.head.load();
+        if head.cells() == self.tail.load().cells() {
+            return Ok(());
+        }
+        let chunk = self.chunk_of_head(arena, head)?;
+        let (length, place) = first_words(chunk, head);
+        if let Some(place) = place {
+            // It stays in the channel, and is not ours.
+            f(ManuallyDrop::new(Block { arena, place, length }).bytes()?);
+        } else {
+            let mut beginning = [0; CELL - WORD];
+            let beginning = &mut beginning[..length.min(CELL - WORD)];
+            // SAFETY: a record of this length begins at `head`, and this thread holds the lock.
+            unsafe { chunk.read(head, WORD, beginning) };
+            f(beginning);
+        }
+        Ok(())
+    }
+
     /// Whether a closed channel is empty for ever: no producer is in the middle of a put.
     fn is_finished(&self) -> bool {
         let (_held, _) = self.put.hold();
@@ -296,27 +319,19 @@ impl Channel {
     ) -> Result<Record> {
         let head = self.consumers.head.load();
         let chunk = self.chunk_of_head(arena, head)?;
-        let mut word = [0; WORD];
-        // SAFETY: a record begins at `head`, and this thread holds the lock.
-        unsafe { chunk.read(head, 0, &mut word) };
-        let word = u64::from_le_bytes(word);
-        let length = (word & !IN_BLOCK) as usize;
-        if word & IN_BLOCK == 0 {
+        let (length, place) = first_words(chunk, head);
+        let Some(place) = place else {
             buffer.clear();
             buffer.resize(length, 0);
-            // SAFETY: as above.
+            // SAFETY: a record of this length begins at `head`, and this thread holds the lock.
             unsafe { chunk.read(head, WORD, buffer) };
             note(buffer);
             crash_point!("channel-get");
             self.consumers.head.store(head.after(cells_for(length)));
             return Ok(Record::Copied);
-        }
-        let mut place = [0; WORD];
-        // SAFETY: as above.
-        unsafe { chunk.read(head, WORD, &mut place) };
+        };
         // It is not ours, to be given back, before it is out of the channel.
-        let block =
-            ManuallyDrop::new(Block { arena, place: Place(u64::from_le_bytes(place)), length });
+        let block = ManuallyDrop::new(Block { arena, place, length });
         note(block.bytes()?);
         crash_point!("channel-get-block");
         self.consumers.head.store(head.after(1));
@@ -446,6 +461,18 @@ impl Channel {
             }
         }
     }
+}
+
+/// The length of the record that begins here, and the place of its block, if it is in one. The caller holds the
+/// consumers' lock.
+fn first_words(chunk: Chunk, head: Position) -> (usize, Option<Place>) {
+    let mut words = [0; 2 * WORD];
+    // SAFETY: a record begins at `head`, in a cell that has room for two words.
+    unsafe { chunk.read(head, 0, &mut words) };
+    let (word, place) = words.split_at(WORD);
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    let word = number(word);
+    ((word & !IN_BLOCK) as usize, (word & IN_BLOCK != 0).then(|| Place(number(place))))
 }
 
 /// Cells for a record of this length and its first word.
