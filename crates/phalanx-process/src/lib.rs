@@ -26,6 +26,8 @@ mod packed;
 mod pool;
 mod process;
 mod queue;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod ready;
 mod sync;
 mod sys;
@@ -52,3 +54,9 @@ pub use sync::{
 pub use value::{
     ArrayGuard, AtomicInteger, AtomicValue, Shared, SharedArray, SharedAtomic, SharedGuard,
 };
+
+/// Objects of this tree of processes that live, for tests: what nobody has any more must go.
+#[doc(hidden)]
+pub fn living_objects() -> Result<usize> {
+    Ok(arena::arena()?.objects())
+}

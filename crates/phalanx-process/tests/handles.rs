@@ -167,7 +167,7 @@ fn handles_in_what_a_pool_was_given_go_when_it_is_done() -> Result<()> {
 
     let (sender, receiver) = one_way()?;
     let cancelled = pool.submit(answer, (sender, 1))?;
-    drop(cancelled.cancel());
+    let _in_time = cancelled.cancel();
     assert!(receiver.iter().count() <= 1, "after cancel");
 
     let (sender, receiver) = one_way()?;

@@ -1,7 +1,7 @@
 //! Objects as values: cloned within a process, and sent to others inside of other values.
 
 use std::any::type_name;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -63,13 +63,12 @@ pub enum Transit {
     Often,
 }
 
-struct Context {
-    transit: Transit,
-    sent: Vec<Name>,
-}
-
 thread_local! {
-    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+    // Neither needs a destructor: every value passes here, and few have handles.
+    static TRANSIT: Cell<Option<Transit>> = const { Cell::new(None) };
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// Handles that were written by the encodings that run now, the innermost last: `COUNT` of them.
+    static SENT: RefCell<Vec<Name>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Encodes or decodes a value with handles in it. When that fails the handles count as not sent.
@@ -84,26 +83,33 @@ pub fn noting_sent<R, E>(
 ) -> Result<(R, Vec<Name>), E> {
     /// At the end, also by a panic.
     struct Within {
-        before: Option<Context>,
+        before: Option<Transit>,
+        transit: Transit,
+        start: usize,
         is_sent: bool,
     }
     impl Drop for Within {
         fn drop(&mut self) {
-            let context = CONTEXT.replace(self.before.take());
-            if let Some(Context { transit, sent }) = context.filter(|_| !self.is_sent) {
-                for name in sent {
-                    not_sent(name, transit);
+            TRANSIT.set(self.before);
+            if COUNT.get() > self.start {
+                COUNT.set(self.start);
+                let sent = SENT.with_borrow_mut(|sent| sent.split_off(self.start));
+                if !self.is_sent {
+                    for name in sent {
+                        not_sent(name, self.transit);
+                    }
                 }
             }
         }
     }
-    let before = CONTEXT.replace(Some(Context { transit, sent: Vec::new() }));
-    let mut within = Within { before, is_sent: false };
+    let before = TRANSIT.replace(Some(transit));
+    let mut within = Within { before, transit, start: COUNT.get(), is_sent: false };
     let result = f()?;
     within.is_sent = true;
-    let sent = CONTEXT.with_borrow_mut(|context| {
-        context.as_mut().map(|context| std::mem::take(&mut context.sent)).unwrap_or_default()
-    });
+    let mut sent = Vec::new();
+    if COUNT.get() > within.start {
+        sent = SENT.with_borrow(|sent| sent[within.start..].to_vec());
+    }
     Ok((result, sent))
 }
 
@@ -172,9 +178,7 @@ impl<T: Shared> Object<T> {
                 }
             }
         })?;
-        if CONTEXT.with_borrow(|context| {
-            context.as_ref().is_some_and(|context| context.transit == Transit::Once)
-        }) {
+        if TRANSIT.get() == Some(Transit::Once) {
             arena.count_under_way(name, false)?;
         }
         Object::new(arena, local, body).map(Some)
@@ -187,23 +191,20 @@ impl<T: Shared> Object<T> {
         fingerprint: u64,
     ) -> Result<S::Ok, S::Error> {
         let name = self.local.name;
-        CONTEXT
-            .with_borrow_mut(|context| {
-                let context = context.as_mut().ok_or_else(|| {
+        let noted = match TRANSIT.get() {
+            None => {
+                return Err(S::Error::custom(
                     "it can only be sent to processes of the same tree: as an argument of a process, in a result, \
-                     a queue, a pipe or a pool"
-                        .to_owned()
-                })?;
-                let noted = match context.transit {
-                    Transit::To(process) => existing().hold(name, process),
-                    Transit::Once | Transit::Often => existing().count_under_way(name, true),
-                };
-                noted.map_err(|error| error.to_string())?;
-                context.sent.push(name);
-                Ok::<(), String>(())
-            })
-            .map_err(S::Error::custom)?;
-        (name.index, name.generation, fingerprint).serialize(serializer)
+                     a queue, a pipe or a pool",
+                ));
+            }
+            Some(Transit::To(process)) => existing().hold(name, process),
+            Some(Transit::Once | Transit::Often) => existing().count_under_way(name, true),
+        };
+        noted.map_err(S::Error::custom)?;
+        SENT.with_borrow_mut(|sent| sent.push(name));
+        COUNT.set(COUNT.get() + 1);
+        (name.index, name.generation, fingerprint, existing().tree()).serialize(serializer)
     }
 
     /// Reads the name of an object, and makes a handle to it.
@@ -211,11 +212,15 @@ impl<T: Shared> Object<T> {
         deserializer: D,
         wanted: u64,
     ) -> Result<Self, D::Error> {
-        let (index, generation, fingerprint) = <(u32, u64, u64)>::deserialize(deserializer)?;
-        if CONTEXT.with_borrow(Option::is_none) {
+        let (index, generation, fingerprint, tree) =
+            <(u32, u64, u64, u64)>::deserialize(deserializer)?;
+        if TRANSIT.get().is_none() {
             return Err(D::Error::custom(
                 "a handle can only be received from a process of the same tree",
             ));
+        }
+        if arena().map_err(D::Error::custom)?.tree() != tree {
+            return Err(D::Error::custom("a handle to an object of another tree of processes"));
         }
         if fingerprint != wanted {
             return Err(D::Error::custom("a handle to an object of another type"));

@@ -17,6 +17,7 @@ mod objects;
 mod processes;
 mod segments;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
@@ -38,6 +39,8 @@ pub use segments::Place;
 #[repr(C)]
 struct Root {
     magic: AtomicU64,
+    /// Tells trees of processes apart.
+    tree: AtomicU64,
     /// Numbers for the default names of processes.
     named: AtomicU32,
     blocks: Blocks,
@@ -86,6 +89,7 @@ fn create() -> io::Result<&'static Arena> {
     let root = arena.root()?;
     root.blocks.init(size_of::<Root>() as u64)?;
     root.table.init()?;
+    root.tree.store(RandomState::new().build_hasher().finish(), Ordering::Relaxed);
     root.magic.store(MAGIC, Ordering::Release);
     root.processes[0].begin_root(arena.pid)?;
     Ok(ARENA.get_or_init(|| arena))
@@ -121,6 +125,11 @@ impl Arena {
     /// For a child: the descriptor of the memory.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.segments.fd()
+    }
+
+    /// Which tree of processes this is.
+    pub fn tree(&self) -> u64 {
+        self.known_root().tree.load(Ordering::Relaxed)
     }
 
     /// The number of the slot of this process.

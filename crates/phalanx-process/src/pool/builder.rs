@@ -108,30 +108,37 @@ impl PoolBuilder {
     #[track_caller]
     pub fn start(self) -> Result<Pool> {
         let location = Location::caller();
-        let named = |error: Error| error.of(format_args!("pool `{}`", self.name)).at(location);
-        let wrong = |detail: &str| Err(named(Error::new(ErrorKind::Argument, "start", detail)));
         let workers = self.workers.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
         });
-        if workers == 0 || workers > MAX_WORKERS {
-            return wrong(&format!("it has from 1 to {MAX_WORKERS} workers, not {workers}"));
-        }
+        let name = self.name.clone();
+        let start = || {
+            if workers == 0 || workers > MAX_WORKERS {
+                let detail = format!("it has from 1 to {MAX_WORKERS} workers, not {workers}");
+                return Err(Error::new(ErrorKind::Argument, "start", detail));
+            }
+            let settings = self.settings_for(workers)?;
+            let children = Children::new(settings.clone())?;
+            Core::start(settings, Box::new(children), true).map(Pool::of)
+        };
+        start().map_err(|error| error.of(format_args!("pool `{name}`")).at(location))
+    }
+
+    /// The settings of a pool with so many workers.
+    pub(crate) fn settings_for(self, workers: usize) -> Result<Settings> {
         if self.chunk == Some(0) || self.limit == Some(0) {
-            return wrong("a chunk, and a limit of tasks, is at least 1");
+            let detail = "a chunk, and a limit of tasks, is at least 1";
+            return Err(Error::new(ErrorKind::Argument, "start", detail));
         }
-        let (initializer, kept) = self.initializer.transpose().map_err(named)?.unzip();
-        let settings = Settings {
-            name: self.name.clone(),
+        let (initializer, kept) = self.initializer.transpose()?.unzip();
+        Ok(Settings {
+            name: self.name,
             workers,
             limit: self.limit,
             repeats: self.repeats,
             chunk: self.chunk,
             initializer,
             _kept: kept.flatten(),
-        };
-        Children::new(settings.clone())
-            .and_then(|children| Core::start(settings, Box::new(children), true))
-            .map(Pool::of)
-            .map_err(named)
+        })
     }
 }

@@ -92,6 +92,10 @@ impl Transport for Children {
         Ok(())
     }
 
+    fn least_ahead(&self) -> usize {
+        self.settings.workers
+    }
+
     fn send(
         &self,
         batch: &[u8],

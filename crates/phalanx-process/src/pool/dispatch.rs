@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, mpsc
 
 use super::batch::Batch;
 use super::job::Job;
-use super::results::{About, HEAD, Head, Outcome, Results};
+use super::results::{About, HEAD, Head, Outcome, Parts};
 use super::transport::{SharedValue, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::objects::Kept;
@@ -51,7 +51,6 @@ pub struct Core {
     /// Turns of reading that have ended.
     turns: Mutex<u64>,
     changed: Condvar,
-    jobs: AtomicU64,
 }
 
 #[derive(Default)]
@@ -91,12 +90,11 @@ struct Worker {
 
 impl State {
     /// Batches that may be on their way.
-    fn most(&self) -> usize {
+    fn most(&self, least_ahead: usize) -> usize {
         let workers = self.workers.len();
-        let ahead = self
-            .per_batch
-            .map_or(workers, |time| (AHEAD * workers as f64 / time.max(1.0)) as usize);
-        workers + ahead.clamp(workers, MOST_AHEAD)
+        let ahead =
+            self.per_batch.map_or(0, |time| (AHEAD * workers as f64 / time.max(1.0)) as usize);
+        workers + ahead.clamp(least_ahead, MOST_AHEAD)
     }
 
     fn refusal(&self, operation: &'static str) -> Option<Error> {
@@ -121,7 +119,6 @@ impl Core {
             reading: Mutex::default(),
             turns: Mutex::default(),
             changed: Condvar::new(),
-            jobs: AtomicU64::new(0),
             settings,
         };
         core.state().workers.resize_with(core.settings.workers, Worker::default);
@@ -138,13 +135,11 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_job(&self) -> u64 {
-        self.jobs.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
     /// Prepares a value for the workers of a job.
     pub fn share(&self, callee: &mut super::batch::Callee, bytes: Vec<u8>) -> Result<SharedValue> {
-        callee.job = self.next_job();
+        // Of all pools: a worker of one may be the root of another.
+        static JOBS: AtomicU64 = AtomicU64::new(1);
+        callee.job = JOBS.fetch_add(1, Ordering::Relaxed);
         self.transport.share(callee, bytes)
     }
 
@@ -161,7 +156,7 @@ impl Core {
     /// Whether workers could begin with another batch soon.
     pub fn wants_work(&self) -> bool {
         let state = self.state();
-        state.waiting.is_empty() && state.sent.len() < state.most()
+        state.waiting.is_empty() && state.sent.len() < state.most(self.transport.least_ahead())
     }
 
     /// Takes a batch of a job, which is sent when its time comes.
@@ -182,7 +177,7 @@ impl Core {
     }
 
     fn send_what_waits(&self, state: &mut State) {
-        while state.sent.len() < state.most()
+        while state.sent.len() < state.most(self.transport.least_ahead())
             && let Some(mut unsent) = state.waiting.pop_front()
         {
             if unsent.job.is_cancelled() {
@@ -259,7 +254,7 @@ impl Core {
         let mut any = false;
         for _ in 0..AT_ONCE {
             match self.transport.receive(Deadline::after(until), &mut buffer) {
-                Ok(true) => self.note(&buffer),
+                Ok(true) => self.note(std::mem::take(&mut buffer)),
                 Ok(false) => break,
                 Err(error) => {
                     self.break_down(&mut self.state(), error.kind(), &error.to_string());
@@ -272,9 +267,8 @@ impl Core {
         any
     }
 
-    fn note(&self, record: &[u8]) {
-        let (head, rest) = record.split_at(HEAD);
-        let head = Head::of(head);
+    fn note(&self, record: Vec<u8>) {
+        let head = Head::of(&record[..HEAD]);
         let mut state = self.state();
         match head.about {
             About::Some | About::Last => {
@@ -282,7 +276,7 @@ impl Core {
                     worker.has_worked = true;
                 }
                 state.fruitless = 0;
-                deliver(&mut state, head.number, rest);
+                deliver(&mut state, head.number, Parts::of(record, HEAD));
                 if head.about == About::Last
                     && let Some(sent) = state.sent.remove(&head.number)
                 {
@@ -296,7 +290,7 @@ impl Core {
             About::Initializer => {
                 let text = format!(
                     "the initializer of its workers has failed: {}",
-                    String::from_utf8_lossy(rest)
+                    String::from_utf8_lossy(&record[HEAD..])
                 );
                 self.break_down(&mut state, ErrorKind::Panicked, &text);
             }
@@ -316,7 +310,7 @@ impl Core {
         if let Some((number, stored)) = self.transport.left(worker)
             && state.sent.contains_key(&number)
         {
-            deliver(state, number, &stored);
+            deliver(state, number, Parts::of(stored, 0));
             if let Some(sent) = state.sent.remove(&number) {
                 self.recover(state, sent, worker, exit_code);
             }
@@ -447,15 +441,15 @@ impl Core {
     }
 }
 
-fn deliver(state: &mut State, number: u64, results: &[u8]) {
+fn deliver(state: &mut State, number: u64, results: Parts) {
     let Some(sent) = state.sent.get_mut(&number) else { return };
     let mut next = sent.next;
     let first = sent.unsent.first;
-    sent.unsent.job.deliver(Results(results).filter_map(|(index, status, bytes)| {
+    sent.unsent.job.deliver(results.filter_map(|(index, status, part)| {
         // Results may come twice when a worker died after it had sent them.
         let is_new = index >= next;
         next = next.max(index + 1);
-        is_new.then(|| (first + index, Outcome::Done(status, bytes.to_vec())))
+        is_new.then(|| (first + index, Outcome::Done(status, part)))
     }));
     sent.next = next;
 }

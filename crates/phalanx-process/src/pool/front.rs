@@ -39,7 +39,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub(super) fn of(core: Arc<Core>) -> Self {
+    pub(crate) fn of(core: Arc<Core>) -> Self {
         Pool { core }
     }
 

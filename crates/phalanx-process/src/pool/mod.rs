@@ -32,8 +32,18 @@ mod task;
 mod transport;
 mod worker;
 
+#[cfg(feature = "mpi")]
+pub(crate) use batch::{Callee, number as batch_number};
 pub use builder::PoolBuilder;
+#[cfg(feature = "mpi")]
+pub(crate) use dispatch::{Core, Settings};
 pub use front::Pool;
 pub use iterators::{Imap, ImapUnordered};
 pub(crate) use lease::Leases;
+#[cfg(feature = "mpi")]
+pub(crate) use results::{About, HEAD, Head};
 pub use task::Task;
+#[cfg(feature = "mpi")]
+pub(crate) use transport::{SharedValue, Transport};
+#[cfg(feature = "mpi")]
+pub(crate) use worker::{Runner, Sink, nanoseconds_since};

@@ -1,5 +1,8 @@
 //! What comes back from workers: records of results, and of their ends.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
 use crate::arena::Transit;
@@ -119,19 +122,65 @@ impl<'a> Iterator for Results<'a> {
     }
 }
 
+/// A part of a record that came back.
+#[derive(Clone)]
+pub struct Part {
+    record: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl Part {
+    pub fn bytes(&self) -> &[u8] {
+        &self.record[self.range.clone()]
+    }
+}
+
+impl From<Vec<u8>> for Part {
+    fn from(bytes: Vec<u8>) -> Part {
+        let range = 0..bytes.len();
+        Part { record: Arc::new(bytes), range }
+    }
+}
+
+/// Results one after another, as parts of the record in which they came.
+pub struct Parts {
+    record: Arc<Vec<u8>>,
+    at: usize,
+}
+
+impl Parts {
+    /// Of what follows the head.
+    pub fn of(record: Vec<u8>, start: usize) -> Parts {
+        Parts { record: Arc::new(record), at: start }
+    }
+}
+
+impl Iterator for Parts {
+    type Item = (usize, Status, Part);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (index, status, bytes) = Results(&self.record[self.at..]).next()?;
+        let start = self.at + PREFIX;
+        self.at = start + bytes.len();
+        Some((index, status, Part { record: self.record.clone(), range: start..self.at }))
+    }
+}
+
 /// The result of one item, not decoded yet.
 pub enum Outcome {
-    Done(Status, Vec<u8>),
+    Done(Status, Part),
     Failed(Error),
 }
 
 impl Outcome {
     pub fn open<R: DeserializeOwned + 'static>(self, operation: &'static str) -> Result<R> {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let text = |part: Part| String::from_utf8_lossy(part.bytes()).into_owned();
         match self {
-            Outcome::Done(Status::Value, bytes) => codec::decode(operation, Transit::Once, &bytes),
+            Outcome::Done(Status::Value, bytes) => {
+                codec::decode(operation, Transit::Once, bytes.bytes())
+            }
             Outcome::Done(Status::Panic, bytes) => {
-                let panic: Panic = codec::decode(operation, Transit::Once, &bytes)?;
+                let panic: Panic = codec::decode(operation, Transit::Once, bytes.bytes())?;
                 let detail = format!("{} at {}", panic.message, panic.location);
                 Err(Error::new(ErrorKind::Panicked, operation, detail).with_panic(panic))
             }

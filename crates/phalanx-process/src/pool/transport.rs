@@ -9,6 +9,8 @@ use crate::sys::Deadline;
 
 /// A value that all calls of a job share, as its workers get it.
 pub struct SharedValue {
+    /// Where workers cannot read this process's memory.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "children read shared memory"))]
     pub bytes: Vec<u8>,
     /// What is to be done with it when the job is over.
     pub over: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -26,6 +28,9 @@ impl Drop for SharedValue {
 pub trait Transport: Send + Sync {
     /// Starts a worker, also one that takes the place of another.
     fn start_worker(&self, worker: usize) -> Result<()>;
+
+    /// Batches beyond one for each worker that are sent ahead in any case.
+    fn least_ahead(&self) -> usize;
 
     /// Sends a batch to whichever worker takes it. It does not wait.
     fn send(&self, batch: &[u8], callee: &Callee, shared: Option<&Arc<SharedValue>>) -> Result<()>;

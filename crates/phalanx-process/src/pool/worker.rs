@@ -94,13 +94,16 @@ impl Runner {
     }
 
     /// Runs an initializer: the text of what went wrong, if it did.
-    fn initialize(&mut self, (run, function, argument): &(u64, u64, Vec<u8>)) -> Option<String> {
+    pub fn initialize(
+        &mut self,
+        (run, function, argument): &(u64, u64, Vec<u8>),
+    ) -> Option<String> {
         self.result.clear();
         let status = run_of(*run)(address(*function), None, argument, &mut self.result);
         if status == Status::Value {
             return None;
         }
-        let outcome = results::Outcome::Done(status, std::mem::take(&mut self.result));
+        let outcome = results::Outcome::Done(status, std::mem::take(&mut self.result).into());
         outcome.open::<()>("initializer").err().map(|error| error.to_string())
     }
 }

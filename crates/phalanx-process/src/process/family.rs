@@ -253,10 +253,15 @@ impl Family {
             return;
         };
         if child.reap() {
-            // A descriptor of a dead process would wake this thread for ever.
-            let _closed = epoll::delete(&self.epoll, &child.pidfd);
-            lock(&self.children).retain(|other| !Arc::ptr_eq(other, &child));
+            self.forget(&child);
         }
+    }
+
+    /// A child has ended: whoever has seen it first lets it go, so that nothing is left of it a moment later.
+    fn forget(&self, child: &Child) {
+        // A descriptor of a dead process would wake the thread for ever.
+        let _closed = epoll::delete(&self.epoll, &child.pidfd);
+        lock(&self.children).retain(|other| !std::ptr::eq(&**other, child));
     }
 
     fn adopt_orphans_of(&self, parent: u32) {
@@ -373,6 +378,9 @@ impl Child {
         me.event.fetch_add(1, Ordering::AcqRel);
         futex::wake(&me.event, u32::MAX);
         drop(ended);
+        if let Some(family) = FAMILY.get() {
+            family.forget(self);
+        }
         self.tell();
         true
     }

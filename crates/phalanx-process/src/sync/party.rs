@@ -125,6 +125,17 @@ impl Holder {
         self.who.store(who, Ordering::Release);
     }
 
+    /// Notes what another note says.
+    pub fn copy(&self, other: &Holder) {
+        self.who.store(0, Ordering::Release);
+        self.pid.store(other.pid.load(Ordering::Relaxed), Ordering::Relaxed);
+        for (word, theirs) in self.name.iter().zip(&other.name) {
+            word.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.line.store(other.line.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.who.store(other.who.load(Ordering::Acquire), Ordering::Release);
+    }
+
     /// Notes another process, as far as its slot still knows it.
     pub fn note_other(&self, who: Who, line: u64) {
         let (pid, name) = slot_of(who)

@@ -34,6 +34,8 @@ struct Claim {
     end: AtomicU64,
     line: AtomicU64,
     thread: AtomicU32,
+    /// Its name is told when its slot has another process already.
+    by: Holder,
 }
 
 #[repr(C, align(64))]
@@ -102,7 +104,8 @@ impl Body {
                     return false;
                 }
                 if is_gone(who) {
-                    self.poison(DIED, who, claim.line.load(Ordering::Relaxed));
+                    self.culprit.copy(&claim.by);
+                    self.poisoned.store(DIED, Ordering::Release);
                     claim.who.store(0, Ordering::Release);
                     return false;
                 }
@@ -136,6 +139,7 @@ impl Body {
         claim.end.store(range.end as u64, Ordering::Relaxed);
         claim.line.store(image::name_of_location(location), Ordering::Relaxed);
         claim.thread.store(thread(), Ordering::Relaxed);
+        claim.by.note(location);
         claim.who.store(me(), Ordering::Release);
         Some(number)
     }
