@@ -14,7 +14,7 @@ pub struct Kept(Vec<Name>);
 impl Kept {
     /// For handles that were encoded as [`Often`](crate::arena::Transit::Often).
     pub fn new(names: Vec<Name>) -> Option<Kept> {
-        (!names.is_empty()).then_some(Kept(names))
+        (!names.is_empty()).then(|| Kept(names))
     }
 }
 
