@@ -57,7 +57,7 @@ fn root(what: Root) -> Result<()> {
             for way in 0..6 {
                 let wait = |(way, all): (u32, _)| {
                     let ((queue, sorted), (lock, _condition, event), (semaphore, barrier)): (
-                        (Queue<u32>, PriorityQueue<u32>),
+                        Queues,
                         (Lock, Condition, Event),
                         (Semaphore, Barrier),
                     ) = all;
@@ -129,6 +129,8 @@ fn is_there(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
+
+type Queues = (Queue<u32>, PriorityQueue<u32>);
 
 fn ends(test: &str, what: Root, after: Duration) -> Result<()> {
     if std::env::var_os("IS_ROOT").is_some() {
