@@ -164,6 +164,7 @@ fn ends(test: &str, what: Root, after: Duration) -> Result<()> {
             }
         }
     }
+    started.wait().expect("it was started");
     assert!(killed, "{what:?} was never ready");
     assert!(!pids.iter().any(|pid| is_there(*pid)), "{what:?}: some of {pids:?} are left");
     Ok(())
