@@ -57,7 +57,7 @@ fn root(what: Root) -> Result<()> {
             for way in 0..6 {
                 let wait = |(way, all): (u32, _)| {
                     let ((queue, sorted), (lock, _condition, event), (semaphore, barrier)): (
-                        (Queue<u32>, PriorityQueue<u32>),
+                        Queues,
                         (Lock, Condition, Event),
                         (Semaphore, Barrier),
                     ) = all;
@@ -130,6 +130,8 @@ fn is_there(pid: i32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
+type Queues = (Queue<u32>, PriorityQueue<u32>);
+
 fn ends(test: &str, what: Root, after: Duration) -> Result<()> {
     if std::env::var_os("IS_ROOT").is_some() {
         return root(what);
@@ -162,6 +164,7 @@ fn ends(test: &str, what: Root, after: Duration) -> Result<()> {
             }
         }
     }
+    started.wait().expect("it was started");
     assert!(killed, "{what:?} was never ready");
     assert!(!pids.iter().any(|pid| is_there(*pid)), "{what:?}: some of {pids:?} are left");
     Ok(())

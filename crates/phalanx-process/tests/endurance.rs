@@ -151,7 +151,7 @@ fn a_pool_serves_four_threads_while_its_workers_are_killed() {
                         for round in 0..5 {
                             let square = |x: u64| {
                                 std::thread::sleep(Duration::from_micros(50));
-                                (x, vec![x; if x % 50 == 0 { 20_000 } else { 1 }])
+                                (x, vec![x; if x.is_multiple_of(50) { 20_000 } else { 1 }])
                             };
                             let items = user * 1000 + round * 100..user * 1000 + round * 100 + 100;
                             let got = pool.map(square, items.clone()).expect("results");

@@ -59,8 +59,7 @@ fn the_exit_code_is_zero_or_what_it_gave_or_the_negative_signal() -> Result<()> 
 
 #[test]
 fn a_join_with_a_time_limit_returns_and_the_process_goes_on() -> Result<()> {
-    let mut process =
-        Process::spawn(|pause| std::thread::sleep(pause), Duration::from_millis(300))?;
+    let mut process = Process::spawn(std::thread::sleep, Duration::from_millis(300))?;
     let start = Instant::now();
     assert_eq!(process.join_timeout(Duration::from_millis(20))?, None);
     assert!(start.elapsed() < Duration::from_millis(250));

@@ -45,7 +45,9 @@ fn produce((queue, who, count): (Queue<(usize, u64)>, usize, u64)) {
     }
 }
 
-fn consume((from, to): (Queue<(usize, u64)>, Queue<Vec<(usize, u64)>>)) {
+type Items = Queue<(usize, u64)>;
+
+fn consume((from, to): (Items, Queue<Vec<(usize, u64)>>)) {
     to.put(from.iter().collect()).expect("it is open");
 }
 

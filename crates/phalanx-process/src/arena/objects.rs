@@ -283,7 +283,7 @@ impl Arena {
     fn end_entry(&self, index: u32, entry: &Entry, destroy: impl FnOnce(Kind, Place)) {
         crash_point!("object-end");
         let state = entry.state.load(Ordering::Acquire);
-        if state % 2 == 0 || entry.is_held() {
+        if state.is_multiple_of(2) || entry.is_held() {
             return;
         }
         if entry

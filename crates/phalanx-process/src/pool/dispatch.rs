@@ -331,10 +331,10 @@ impl Core {
                 "{FRUITLESS} workers ended before they had done anything, the last one: {ended}"
             );
             self.break_down(state, ErrorKind::Died, &text);
-        } else if let Err(error) = self.transport.start_worker(worker) {
-            if self.transport.living() == 0 {
-                self.break_down(state, error.kind(), &format!("no worker can be started: {error}"));
-            }
+        } else if let Err(error) = self.transport.start_worker(worker)
+            && self.transport.living() == 0
+        {
+            self.break_down(state, error.kind(), &format!("no worker can be started: {error}"));
         }
         self.send_what_waits(state);
     }

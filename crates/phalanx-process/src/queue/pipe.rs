@@ -36,10 +36,9 @@ unsafe impl Shared for EndToken {
         for (index, generation) in self.index.iter().zip(&self.generation) {
             let Some(index) = index.load(Ordering::Relaxed).checked_sub(1) else { continue };
             let name = Name { index, generation: generation.load(Ordering::Relaxed) };
+            let Ok(Some(place)) = arena.locate(name) else { continue };
             // SAFETY: the process whose last handle this was holds the channels still.
-            if let Ok(Some(place)) = arena.locate(name)
-                && let Ok(body) = unsafe { arena.structure::<Body>(place) }
-            {
+            if let Ok(body) = unsafe { arena.structure::<Body>(place) } {
                 body.channel.close();
             }
         }

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn differences_are_right_across_the_end_of_the_counters() {
-        let mut position = Position(CELLS - 1 | (ITEMS - 1) << CELL_BITS);
+        let mut position = Position((CELLS - 1) | ((ITEMS - 1) << CELL_BITS));
         let start = position;
         for passed in 1..=5 {
             position = position.after(3);

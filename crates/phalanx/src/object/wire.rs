@@ -361,7 +361,7 @@ fn is_slice(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-use super::*;
+    use super::*;
     use crate::object::Bincode;
     use crate::record::SEND_OBJECT;
     use std::borrow::Cow;
