@@ -4,7 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use phalanx_process::bytemuck::{self, Pod};
-use phalanx_process::{Lock, Pool, Process, Queue, Receiver, Sender, Shared, SharedArray, one_way};
+use phalanx_process::{
+    Lock, Pool, Process, Queue, Receiver, RwLock, Sender, Shared, SharedArray, one_way,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 type Result<T, E = phalanx_process::Error> = std::result::Result<T, E>;
@@ -142,6 +144,18 @@ fn a_value_whose_encoding_panics_does_not_keep_the_handles_in_it() -> Result<()>
     assert!(put.is_err());
     // Nobody can send any more.
     assert!(receiver.recv_timeout(Duration::from_secs(5)).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_guard_that_is_leaked_says_nothing_about_a_later_lock() -> Result<()> {
+    for _ in 0..3 {
+        let lock = RwLock::new()?;
+        std::mem::forget(lock.read()?);
+        drop(lock);
+    }
+    let lock = RwLock::new()?;
+    drop(lock.write()?);
     Ok(())
 }
 

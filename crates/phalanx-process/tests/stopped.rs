@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use phalanx_process::{PriorityQueue, Process, Queue, Result};
+use phalanx_process::{PriorityQueue, Process, Queue, Result, Semaphore};
 
 fn signal(process: u32, signal: i32) {
     // SAFETY: it only sends a signal.
@@ -65,4 +65,18 @@ fn time_limits_hold_though_a_producer_is_stopped_while_it_waits_for_room() -> Re
     producer.join()?;
     assert_eq!(queue.get()?, 2);
     Ok(())
+}
+
+#[test]
+fn time_limits_hold_though_one_that_waits_for_a_permit_is_stopped() -> Result<()> {
+    let semaphore = Semaphore::new(0)?;
+    let waits = |semaphore: Semaphore| drop(semaphore.acquire());
+    let waits = Process::spawn(waits, semaphore.clone())?;
+    std::thread::sleep(Duration::from_millis(300));
+    signal(waits.pid(), libc::SIGSTOP);
+    semaphore.release()?;
+    let got = ends_in_time(|| semaphore.acquire_timeout(Duration::from_millis(200)));
+    assert!(matches!(got, Ok(None)), "{got:?}");
+    signal(waits.pid(), libc::SIGCONT);
+    waits.join()
 }

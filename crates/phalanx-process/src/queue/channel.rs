@@ -24,15 +24,13 @@ use super::position::{AtomicPosition, MAX_ITEMS, Position};
 use crate::arena::{Arena, MAX_PROCESSES, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, futex};
+use crate::sys::{Deadline, STANDSTILL, futex};
 
 /// Records up to this length lie in the ring, longer ones in a block.
 const INLINE: usize = 4096;
 /// The length of a record is its first word; this bit says that a block holds it.
 const IN_BLOCK: u64 = 1 << 63;
 const WORD: usize = 8;
-/// Who has something to do under a lock and does nothing for so long is stopped, or has no processor.
-pub(super) const STANDSTILL: Duration = Duration::from_secs(1);
 
 #[repr(C, align(64))]
 pub struct Channel {

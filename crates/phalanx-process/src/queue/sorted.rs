@@ -5,14 +5,14 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use super::channel::{Refusal, Refused, STANDSTILL, Unlock, wake_sleeper};
+use super::channel::{Refusal, Refused, Unlock, wake_sleeper};
 use super::position::MAX_ITEMS;
 use super::slots::{Rule, Slots};
 use crate::arena::{Arena, Kind, Shared, existing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packed::Packed;
 use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, futex};
+use crate::sys::{Deadline, STANDSTILL, futex};
 
 #[repr(C, align(64))]
 pub struct Body {

@@ -14,7 +14,7 @@ use super::handle;
 use super::party::{Held, place, thread};
 use super::semaphore::Shares;
 use super::watch::{Site, Waiting};
-use crate::arena::{Arena, Kind, MAX_PROCESSES, Object, Shared, existing, fingerprint};
+use crate::arena::{Arena, Kind, MAX_PROCESSES, Name, Object, Shared, existing, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{Deadline, futex, image};
 
@@ -63,25 +63,25 @@ impl Body {
 
 thread_local! {
     /// What this thread reads: the place of the lock, how often, and since which line.
-    static READS: RefCell<Vec<(u64, usize, Caller)>> = const { RefCell::new(Vec::new()) };
+    static READS: RefCell<Vec<(Name, usize, Caller)>> = const { RefCell::new(Vec::new()) };
 }
 
-fn reads(place: u64) -> Option<Caller> {
+fn reads(lock: Name) -> Option<Caller> {
     READS.with_borrow(|reads| {
-        reads.iter().find(|(other, ..)| *other == place).map(|(_, _, location)| *location)
+        reads.iter().find(|(other, ..)| *other == lock).map(|(_, _, location)| *location)
     })
 }
 
-fn note_read(place: u64, location: Caller) {
-    READS.with_borrow_mut(|reads| match reads.iter_mut().find(|(other, ..)| *other == place) {
+fn note_read(lock: Name, location: Caller) {
+    READS.with_borrow_mut(|reads| match reads.iter_mut().find(|(other, ..)| *other == lock) {
         Some((_, count, _)) => *count += 1,
-        None => reads.push((place, 1, location)),
+        None => reads.push((lock, 1, location)),
     });
 }
 
-fn note_end_of_read(place: u64) {
+fn note_end_of_read(lock: Name) {
     READS.with_borrow_mut(|reads| {
-        if let Some(i) = reads.iter().position(|(other, ..)| *other == place) {
+        if let Some(i) = reads.iter().position(|(other, ..)| *other == lock) {
             reads[i].1 -= 1;
             if reads[i].1 == 0 {
                 reads.swap_remove(i);
@@ -213,8 +213,8 @@ impl RwLock {
         location: Caller,
     ) -> Result<Option<ReadGuard<'_>>> {
         let Body { core, .. } = &*self.object;
-        let place = self.object.place().0;
-        if reads(place).is_some() {
+        let name = self.object.name();
+        if reads(name).is_some() {
             // It keeps writers out already, and must not wait for one that waits for it.
             self.object.begin_to_read(location);
         } else {
@@ -227,7 +227,7 @@ impl RwLock {
             self.object.begin_to_read(location);
             core.unlock();
         }
-        note_read(place, location);
+        note_read(name, location);
         Ok(Some(ReadGuard { lock: self, not_send: PhantomData }))
     }
 
@@ -254,7 +254,7 @@ impl RwLock {
     }
 
     fn refuse_reader(&self, operation: &'static str, site: &Site) -> Result<()> {
-        match reads(self.object.place().0) {
+        match reads(self.object.name()) {
             None => Ok(()),
             Some(since) => {
                 let since = place(image::name_of_location(since));
@@ -306,7 +306,7 @@ pub struct ReadGuard<'a> {
 impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         let body = &*self.lock.object;
-        note_end_of_read(self.lock.object.place().0);
+        note_end_of_read(self.lock.object.name());
         if body.readers.remove() {
             fence(Ordering::SeqCst);
             if body.sleeps.load(Ordering::Relaxed) != 0

@@ -13,7 +13,7 @@ use super::party::{is_gone, me};
 use crate::arena::{Arena, Kind, MAX_PROCESSES, Object, Shared, existing, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, futex};
+use crate::sys::{Deadline, STANDSTILL, futex};
 
 /// What each process has of something, and whether it lives.
 #[repr(C)]
@@ -221,7 +221,11 @@ impl Semaphore {
             match body.gate.lock(deadline) {
                 Ok(_) => break,
                 Err(NotAcquired::HeldHere) => unreachable!("no code of the user's runs under it"),
-                Err(NotAcquired::Busy) if body.free() == 0 => return None,
+                Err(NotAcquired::Busy)
+                    if body.free() == 0 || deadline.has_passed_by(STANDSTILL) =>
+                {
+                    return None;
+                }
                 Err(NotAcquired::Busy) => std::thread::yield_now(),
             }
         }

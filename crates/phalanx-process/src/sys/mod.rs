@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// The longest sleep: after it a waiter looks around, which repairs a wake-up that died with its sender.
 pub const SLICE: Duration = Duration::from_millis(200);
 
+/// Who has something to do under a lock and does nothing for so long is stopped, or has no processor.
+pub const STANDSTILL: Duration = Duration::from_secs(1);
+
 /// Until when to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Option<Instant>);
