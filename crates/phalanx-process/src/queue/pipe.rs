@@ -33,7 +33,8 @@ unsafe impl Shared for EndToken {
     const KIND: Kind = Kind::PipeEnd;
 
     fn destroy(&self, arena: &Arena) {
-        for (index, generation) in self.index.iter().zip(&self.generation) {
+        // What the other end sends first: when it sees that nothing comes any more, it can send nothing either.
+        for (index, generation) in self.index.iter().zip(&self.generation).rev() {
             let Some(index) = index.load(Ordering::Relaxed).checked_sub(1) else { continue };
             let name = Name { index, generation: generation.load(Ordering::Relaxed) };
             let Ok(Some(place)) = arena.locate(name) else { continue };
