@@ -8,7 +8,7 @@ use phalanx_codec::{Bincode, Codec, Undecoded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::arena::{Transit, noting_sent, with_transit};
+use crate::arena::{Name, Transit, noting_sent, sent_since, sent_until_now, with_transit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::objects::Kept;
 
@@ -118,19 +118,20 @@ pub fn decode<T: DeserializeOwned + 'static>(
     })
 }
 
-/// Encodes a value that is decoded once, and hands its bytes on. What is refused was not sent.
+/// Encodes a value that is decoded once, and hands its bytes on, with the names of the handles in it. What is refused was not sent.
 pub fn encode_once<T: Serialize + 'static, E: From<Error>>(
     operation: &'static str,
     value: &T,
     buffer: &mut Vec<u8>,
-    hand_on: impl FnOnce(&[u8]) -> Result<(), E>,
+    hand_on: impl FnOnce(&[u8], &[Name]) -> Result<(), E>,
 ) -> Result<(), E> {
     if let Some(bytes) = numbers(value) {
-        return hand_on(bytes);
+        return hand_on(bytes, &[]);
     }
     with_transit(Transit::Once, || {
+        let start = sent_until_now();
         Bincode::encode(value, buffer).map_err(|text| cannot_encode::<T>(operation, &text))?;
-        hand_on(buffer)
+        hand_on(buffer, &sent_since(start))
     })
 }
 

@@ -204,3 +204,27 @@ fn handles_in_what_the_calls_of_a_job_share_go_with_the_workers_that_have_it() -
     assert_eq!(receiver.iter().count(), 5);
     Ok(())
 }
+
+#[test]
+fn handles_in_items_that_nobody_gets_go_with_their_queue() -> Result<()> {
+    for length in [1, 10_000] {
+        let requests = Queue::<(String, Sender<u32>)>::new()?;
+        let (sender, receiver) = one_way()?;
+        requests.put(("x".repeat(length), sender))?;
+        let server = |_: Queue<(String, Sender<u32>)>| std::thread::park();
+        let server = Process::spawn(server, requests.clone())?;
+        drop(requests);
+        server.kill()?;
+        assert!(is_over(&receiver));
+
+        let queue = Queue::new()?;
+        let (sender, receiver) = one_way()?;
+        queue.put(("x".repeat(length), sender))?;
+        let (text, sender) = queue.get()?;
+        sender.send(text.len() as u32)?;
+        drop(sender);
+        assert_eq!(receiver.recv()?, length as u32);
+        assert!(is_over(&receiver));
+    }
+    Ok(())
+}

@@ -106,11 +106,17 @@ pub fn noting_sent<R, E>(
     let mut within = Within { before, transit, start: COUNT.get(), is_sent: false };
     let result = f()?;
     within.is_sent = true;
-    let mut sent = Vec::new();
-    if COUNT.get() > within.start {
-        sent = SENT.with_borrow(|sent| sent[within.start..].to_vec());
-    }
-    Ok((result, sent))
+    Ok((result, sent_since(within.start)))
+}
+
+/// How many handles were written by the encodings that run now.
+pub fn sent_until_now() -> usize {
+    COUNT.get()
+}
+
+/// The handles that were written since there were so many.
+pub fn sent_since(start: usize) -> Vec<Name> {
+    if COUNT.get() > start { SENT.with_borrow(|sent| sent[start..].to_vec()) } else { Vec::new() }
 }
 
 fn not_sent(name: Name, transit: Transit) {

@@ -30,7 +30,9 @@ use blocks::Blocks;
 use objects::Table;
 use segments::Segments;
 
-pub use handle::{Handle, Object, Transit, fingerprint, noting_sent, with_transit};
+pub use handle::{
+    Handle, Object, Transit, fingerprint, noting_sent, sent_since, sent_until_now, with_transit,
+};
 pub use objects::{Kind, Name, Shared};
 pub use processes::{Ended, MAX_PROCESSES, ProcessSlot, State};
 pub use segments::Place;

@@ -21,15 +21,21 @@ use std::time::{Duration, Instant};
 
 use super::chunk::{CELL, Chunk};
 use super::position::{AtomicPosition, MAX_ITEMS, Position};
-use crate::arena::{Arena, MAX_PROCESSES, Place};
+use crate::arena::{Arena, MAX_PROCESSES, Name, Place};
 use crate::error::{Error, ErrorKind, Result};
+use crate::objects::Kept;
 use crate::sys::robust::{NotAcquired, RobustMutex};
 use crate::sys::{Deadline, STANDSTILL, futex};
 
 /// Records up to this length lie in the ring, longer ones in a block.
 const INLINE: usize = 4096;
-/// The length of a record is its first word; this bit says that a block holds it.
+/// The length of a record is its first word; this bit says that a block holds it,
 const IN_BLOCK: u64 = 1 << 63;
+/// and this one that names of handles follow it, and their number.
+const HAS_NAMES: u64 = 1 << 62;
+/// Bytes of a name, and of the number of names.
+const NAME: usize = 12;
+const NAMES: usize = 4;
 const WORD: usize = 8;
 
 #[repr(C, align(64))]
@@ -71,10 +77,16 @@ pub struct Block {
     arena: &'static Arena,
     place: Place,
     length: usize,
+    has_names: bool,
 }
 
 impl Block {
     pub fn bytes(&self) -> Result<&[u8]> {
+        let all = self.all()?;
+        Ok(&all[..value_length(all, self.has_names)])
+    }
+
+    fn all(&self) -> Result<&[u8]> {
         let address = self.arena.address(self.place, self.length)?;
         // SAFETY: a producer has written that many bytes, and nobody else has the block now.
         Ok(unsafe { std::slice::from_raw_parts(address.as_ptr(), self.length) })
@@ -125,7 +137,10 @@ impl Channel {
         let mut buffer = Vec::new();
         let head = |channel: &Channel| channel.consumers.head.load().cells();
         while head(self) != self.tail.load().cells() {
-            drop(self.take_first(arena, &mut buffer, |_| ())?);
+            // Nobody gets what is still here: its handles go with it.
+            let mut names = Vec::new();
+            drop(self.take_first(arena, &mut buffer, |_| (), |all| names = names_of(all))?);
+            drop(Kept::new(names));
         }
         let mut place = Some(Place(self.consumers.get_chunk.load(Ordering::Acquire)));
         while let Some(here) = place {
@@ -177,6 +192,36 @@ impl Channel {
         record: &[u8],
         deadline: Deadline,
     ) -> Result<(), Refused> {
+        self.put_flagged(arena, record, 0, deadline)
+    }
+
+    /// Puts a record with the names of the handles in it, which go when nobody gets it.
+    pub fn put_with(
+        &self,
+        arena: &'static Arena,
+        record: &[u8],
+        names: &[Name],
+        deadline: Deadline,
+    ) -> Result<(), Refused> {
+        if names.is_empty() {
+            return self.put_flagged(arena, record, 0, deadline);
+        }
+        let mut all = record.to_vec();
+        for name in names {
+            all.extend_from_slice(&name.index.to_le_bytes());
+            all.extend_from_slice(&name.generation.to_le_bytes());
+        }
+        all.extend_from_slice(&(names.len() as u32).to_le_bytes());
+        self.put_flagged(arena, &all, HAS_NAMES, deadline)
+    }
+
+    fn put_flagged(
+        &self,
+        arena: &'static Arena,
+        record: &[u8],
+        flag: u64,
+        deadline: Deadline,
+    ) -> Result<(), Refused> {
         self.acquire(&self.put, deadline, || self.len() >= self.limit())?;
         let _held = Unlock(&self.put);
         self.wait_for_room(deadline)?;
@@ -187,7 +232,7 @@ impl Channel {
             let chunk = self.chunk_with_room(arena, cells, head, tail)?;
             // SAFETY: there is room, and this thread holds the lock.
             unsafe {
-                chunk.write(tail, 0, &(record.len() as u64).to_le_bytes());
+                chunk.write(tail, 0, &(record.len() as u64 | flag).to_le_bytes());
                 chunk.write(tail, WORD, record);
             }
             tail.after(cells)
@@ -195,7 +240,7 @@ impl Channel {
             let chunk = self.chunk_with_room(arena, 1, head, tail)?;
             let block = arena.store(record)?;
             let mut words = [0; 2 * WORD];
-            words[..WORD].copy_from_slice(&(record.len() as u64 | IN_BLOCK).to_le_bytes());
+            words[..WORD].copy_from_slice(&(record.len() as u64 | IN_BLOCK | flag).to_le_bytes());
             words[WORD..].copy_from_slice(&block.0.to_le_bytes());
             // SAFETY: as above.
             unsafe { chunk.write(tail, 0, &words) };
@@ -251,7 +296,7 @@ impl Channel {
             }
             self.getter_sleeps.store(0, Ordering::Relaxed);
         }
-        let record = self.take_first(arena, buffer, note)?;
+        let record = self.take_first(arena, buffer, note, |_| ())?;
         crash_point!("channel-get-wake");
         fence(Ordering::SeqCst);
         wake_sleeper(&self.consumers.putter_sleeps);
@@ -270,10 +315,10 @@ impl Channel {
             return Ok(());
         }
         let chunk = self.chunk_of_head(arena, head)?;
-        let (length, place) = first_words(chunk, head);
+        let (length, place, has_names) = first_words(chunk, head);
         if let Some(place) = place {
             // It stays in the channel, and is not ours.
-            f(ManuallyDrop::new(Block { arena, place, length }).bytes()?);
+            f(ManuallyDrop::new(Block { arena, place, length, has_names }).bytes()?);
         } else {
             let mut beginning = [0; CELL - WORD];
             let beginning = &mut beginning[..length.min(CELL - WORD)];
@@ -314,23 +359,31 @@ impl Channel {
         arena: &'static Arena,
         buffer: &mut Vec<u8>,
         note: impl FnOnce(&[u8]),
+        see_names: impl FnOnce(&[u8]),
     ) -> Result<Record> {
         let head = self.consumers.head.load();
         let chunk = self.chunk_of_head(arena, head)?;
-        let (length, place) = first_words(chunk, head);
+        let (length, place, has_names) = first_words(chunk, head);
         let Some(place) = place else {
             buffer.clear();
             buffer.resize(length, 0);
             // SAFETY: a record of this length begins at `head`, and this thread holds the lock.
             unsafe { chunk.read(head, WORD, buffer) };
+            if has_names {
+                see_names(buffer);
+                buffer.truncate(value_length(buffer, true));
+            }
             note(buffer);
             crash_point!("channel-get");
             self.consumers.head.store(head.after(cells_for(length)));
             return Ok(Record::Copied);
         };
         // It is not ours, to be given back, before it is out of the channel.
-        let block = ManuallyDrop::new(Block { arena, place, length });
+        let block = ManuallyDrop::new(Block { arena, place, length, has_names });
         note(block.bytes()?);
+        if has_names {
+            see_names(block.all()?);
+        }
         crash_point!("channel-get-block");
         self.consumers.head.store(head.after(1));
         Ok(Record::Block(ManuallyDrop::into_inner(block)))
@@ -461,16 +514,41 @@ impl Channel {
     }
 }
 
-/// The length of the record that begins here, and the place of its block, if it is in one. The caller holds the
+/// The length of the record that begins here, the place of its block, if it is in one, and whether it has names. The caller holds the
 /// consumers' lock.
-fn first_words(chunk: Chunk, head: Position) -> (usize, Option<Place>) {
+fn first_words(chunk: Chunk, head: Position) -> (usize, Option<Place>, bool) {
     let mut words = [0; 2 * WORD];
     // SAFETY: a record begins at `head`, in a cell that has room for two words.
     unsafe { chunk.read(head, 0, &mut words) };
     let (word, place) = words.split_at(WORD);
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
     let word = number(word);
-    ((word & !IN_BLOCK) as usize, (word & IN_BLOCK != 0).then(|| Place(number(place))))
+    (
+        (word & !(IN_BLOCK | HAS_NAMES)) as usize,
+        (word & IN_BLOCK != 0).then(|| Place(number(place))),
+        word & HAS_NAMES != 0,
+    )
+}
+
+/// The length of the value at the beginning of a record.
+fn value_length(record: &[u8], has_names: bool) -> usize {
+    let Some((rest, count)) = record.split_last_chunk::<NAMES>().filter(|_| has_names) else {
+        return record.len();
+    };
+    rest.len().saturating_sub(u32::from_le_bytes(*count) as usize * NAME)
+}
+
+/// The names at the end of a record that has some.
+fn names_of(record: &[u8]) -> Vec<Name> {
+    let names = &record[value_length(record, true)..record.len() - NAMES];
+    let name = |bytes: &[u8]| {
+        let (index, generation) = bytes.split_at(4);
+        Name {
+            index: u32::from_le_bytes(index.try_into().expect("four bytes")),
+            generation: u64::from_le_bytes(generation.try_into().expect("eight bytes")),
+        }
+    };
+    names.chunks_exact(NAME).map(name).collect()
 }
 
 /// Cells for a record of this length and its first word.

@@ -27,8 +27,8 @@ pub(super) fn put_value<T: Serialize + 'static>(
     deadline: Deadline,
 ) -> Result<(), Refused> {
     with_buffer(|buffer| {
-        codec::encode_once(operation, value, buffer, |bytes| {
-            channel.put(existing(), bytes, deadline)
+        codec::encode_once(operation, value, buffer, |bytes, names| {
+            channel.put_with(existing(), bytes, names, deadline)
         })
     })
 }

@@ -282,7 +282,7 @@ impl<T: Serialize + DeserializeOwned + 'static, O: Order> SortedQueue<T, O> {
         timed_out: ErrorKind,
     ) -> Result<(), PutError<T>> {
         let put = with_buffer(|buffer| {
-            codec::encode_once(operation, &item, buffer, |bytes| {
+            codec::encode_once(operation, &item, buffer, |bytes, _names| {
                 self.object.put(existing(), priority, bytes, deadline)
             })
         });
