@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154,SC2034  # shares variables with setup.sh and the scripts
 # Which MPI a build links, which launcher belongs to it, and the settings both need.
 
-# Exports CARGO_TARGET_DIR and, where they are needed, MPICC and RUSTFLAGS.
+# Exports CARGO_TARGET_DIR and, where they are needed, MPICC, RUSTFLAGS and RUSTDOCFLAGS.
 use_mpi() {
     local default
     mpi_cc=$(find_mpicc "$1") || fail "no mpicc of $(names_of "${1/any/mpi}") found."
@@ -126,7 +126,7 @@ launch_settings() {
 # For `eval`: what was set, so that cargo and mpiexec typed by hand see it too.
 print_settings() {
     local name
-    for name in CARGO_TARGET_DIR MPICC RUSTFLAGS LIBCLANG_PATH BINDGEN_EXTRA_CLANG_ARGS OMPI_ALLOW_RUN_AS_ROOT \
+    for name in CARGO_TARGET_DIR MPICC RUSTFLAGS RUSTDOCFLAGS LIBCLANG_PATH BINDGEN_EXTRA_CLANG_ARGS OMPI_ALLOW_RUN_AS_ROOT \
         OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe PRTE_MCA_rmaps_default_mapping_policy \
         MPIR_CVAR_CH4_CMA_ENABLE OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_smsc; do
         if [[ -n ${!name:-} ]]; then
@@ -167,8 +167,13 @@ add_rpath() {
     done
     if [[ -n $flags && " $given_rustflags " != *" $flags "* ]]; then
         export RUSTFLAGS="${given_rustflags:+$given_rustflags }$flags"
+        # Tests in documentation are linked by rustdoc.
+        export RUSTDOCFLAGS="${given_rustdocflags:+$given_rustdocflags }$flags"
     elif [[ -n ${RUSTFLAGS:-} ]]; then
         export RUSTFLAGS=$given_rustflags
+    fi
+    if [[ -z $flags && -n ${RUSTDOCFLAGS:-} ]]; then
+        export RUSTDOCFLAGS=$given_rustdocflags
     fi
 }
 

@@ -21,6 +21,7 @@ wheel_root=${PHALANX_WHEELS:-$target_root/mpi}
 user_wheels=${XDG_DATA_HOME:-${HOME:-/nonexistent}/.local/share}/phalanx/mpi
 if [[ -z ${PHALANX_WHEELS:-} && ! -d $wheel_root && -d $user_wheels ]]; then wheel_root=$user_wheels; fi
 given_rustflags=${RUSTFLAGS:-}
+given_rustdocflags=${RUSTDOCFLAGS:-}
 setup_installs=yes
 setup_changes=yes
 

@@ -21,10 +21,11 @@ const SCRIPTS: [(&str, &str); 4] = [
 ];
 
 /// What a build is given, and why.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("CARGO_TARGET_DIR", "builds with different MPIs are kept apart"),
     ("MPICC", "the compiler wrapper to build with is not the `mpicc` on PATH"),
     ("RUSTFLAGS", "the loader does not look where this MPI's library is"),
+    ("RUSTDOCFLAGS", "and so for tests in documentation"),
     ("LIBCLANG_PATH", "libclang, which makes the bindings"),
     ("BINDGEN_EXTRA_CLANG_ARGS", "this libclang has no headers of its own"),
 ];

@@ -13,4 +13,4 @@ fi
 setup "$2" >&2
 launch_settings
 printf '%s\0' "$mpi_name" "$mpi_exec" "$mpi_cc" "$(print_settings)" \
-    "${CARGO_TARGET_DIR:-}" "${MPICC:-}" "${RUSTFLAGS:-}" "${LIBCLANG_PATH:-}" "${BINDGEN_EXTRA_CLANG_ARGS:-}"
+    "${CARGO_TARGET_DIR:-}" "${MPICC:-}" "${RUSTFLAGS:-}" "${RUSTDOCFLAGS:-}" "${LIBCLANG_PATH:-}" "${BINDGEN_EXTRA_CLANG_ARGS:-}"
