@@ -166,7 +166,9 @@ impl Report {
             let rest = (Some(rank) == first && !shown.is_empty())
                 .then(|| String::from_utf8_lossy(output).replacen(shown, "", 1).into_bytes());
             let title = format!("output of rank {rank}");
-            section(&mut text, &title, rest.as_deref().unwrap_or(output));
+            // MPICH has the rank itself say that it aborts.
+            let words = without_banners(rest.as_deref().unwrap_or(output), &self.known());
+            section(&mut text, &title, &words);
         }
         text
     }
@@ -211,8 +213,8 @@ impl Report {
         is_same.then_some(OwnReport { shown, details })
     }
 
-    /// What the launcher has said and nobody else.
-    fn launcher_words(&self) -> Vec<u8> {
+    /// What is known of the end of the job without the launcher.
+    fn known(&self) -> Arc<EndOfJob> {
         let end = Arc::new(EndOfJob::default());
         for (number, _) in
             self.ranks.iter().enumerate().filter(|(_, rank)| rank.failure().is_some())
@@ -223,8 +225,13 @@ impl Report {
         if self.timed_out {
             end.note_order();
         }
+        end
+    }
+
+    /// What the launcher has said and nobody else.
+    fn launcher_words(&self) -> Vec<u8> {
         let output = without_harness(&self.launcher_output, &self.name);
-        without_banners(&output, &end)
+        without_banners(&output, &self.known())
     }
 }
 
