@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use phalanx_process::{
-    LifoQueue, ManagedMap, ManagedVec, Pool, PriorityQueue, Process, Queue, Result, SharedAtomic,
+    LifoQueue, ManagedMap, ManagedVec, Pool, PriorityQueue, Process, Queue, Result, Semaphore,
+    SharedAtomic,
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,8 @@ impl Shared {
     }
 
     fn work(&self, rounds: u64) -> Result<()> {
+        // No object of its kind is free: see `all_points`.
+        let _new = Semaphore::new(1)?;
         for x in 0..rounds {
             for queue in 0..QUEUES {
                 self.put(queue, x)?;
@@ -199,12 +202,20 @@ fn points() -> BTreeSet<String> {
 }
 
 fn all_points(time: u32) -> Result<()> {
+    // Objects that others give up would be used again.
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let points = points();
     assert!(points.len() > 40, "{points:?}");
     let mut survived = Vec::new();
+    let mut kept = Vec::new();
     for name in points {
         let point = format!("{name}:{time}");
         let shared = Shared::new()?;
+        // So that the process needs memory for a new object, and not that of one that is gone.
+        for _ in 0..10 {
+            kept.push(Semaphore::new(1)?);
+        }
         let begun = Instant::now();
         let process = Process::spawn(die_at, (point.clone(), shared.clone()))?;
         match process.wait() {
