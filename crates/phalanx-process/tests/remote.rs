@@ -229,3 +229,26 @@ fn a_key_comes_back_from_its_file_which_only_its_owner_can_read() {
     std::fs::remove_file(&path).unwrap();
     assert_eq!(Key::from_hex("00").unwrap_err().kind(), ErrorKind::Argument);
 }
+
+#[test]
+#[ignore = "it measures"]
+fn calls_per_second() {
+    let (server, key) = server();
+    let map = ManagedMap::new().unwrap();
+    map.insert("n".to_owned(), 0_u64).unwrap();
+    server.serve_map("map", &map).unwrap();
+    let work = |(address, key): Where| {
+        let map = Client::connect(address, key).unwrap().map::<String, u64>("map").unwrap();
+        let measure = |what: &str, call: &dyn Fn()| {
+            let (start, mut calls) = (Instant::now(), 0);
+            while start.elapsed() < Duration::from_millis(1500) {
+                call();
+                calls += 1;
+            }
+            println!("{what}: {:.0} a second", f64::from(calls) / start.elapsed().as_secs_f64());
+        };
+        measure("get", &|| drop(map.get("n").unwrap()));
+        measure("update", &|| drop(map.update("n", |n| *n += 1).unwrap()));
+    };
+    Process::spawn(work, (server.local_addr(), key)).unwrap().join().unwrap();
+}

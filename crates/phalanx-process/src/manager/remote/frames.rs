@@ -161,6 +161,10 @@ fn read_more(
     go_on: &dyn Fn() -> bool,
 ) -> Result<(), Broken> {
     loop {
+        // Also when bytes come, one by one.
+        if deadline.has_passed() {
+            return Err(Broken::TimedOut);
+        }
         match stream.read(cutter.room()) {
             Ok(0) => return Err(Broken::Ended("the other side has ended the connection".into())),
             Ok(count) => {
@@ -172,9 +176,6 @@ fn read_more(
         }
         if !go_on() {
             return Err(Broken::Ended("it was stopped".into()));
-        }
-        if deadline.has_passed() {
-            return Err(Broken::TimedOut);
         }
     }
 }
