@@ -118,6 +118,53 @@ pub fn decode<T: DeserializeOwned + 'static>(
     })
 }
 
+/// Appends the bytes of a value for a process of another tree: handles to shared objects cannot go there.
+#[cfg(feature = "remote")]
+pub fn encode_abroad<T: Serialize + 'static>(
+    operation: &'static str,
+    value: &T,
+    into: &mut Vec<u8>,
+) -> Result<()> {
+    if let Some(bytes) = numbers(value) {
+        into.extend_from_slice(bytes);
+        return Ok(());
+    }
+    Bincode::encode(value, into).map_err(|text| cannot_encode::<T>(operation, &text))
+}
+
+/// As [`encode_abroad`], for the key of a map.
+#[cfg(feature = "remote")]
+pub fn encode_key_abroad<T: Serialize + ?Sized>(
+    operation: &'static str,
+    key: &T,
+    into: &mut Vec<u8>,
+) -> Result<()> {
+    Bincode::encode(key, into).map_err(|text| cannot_encode::<&T>(operation, &text))
+}
+
+/// Makes a key of the bytes of [`encode_key_abroad`].
+#[cfg(feature = "remote")]
+pub fn decode_key_abroad<T: DeserializeOwned>(operation: &'static str, bytes: &[u8]) -> Result<T> {
+    Bincode::decode_object(bytes).map_err(|undecoded| {
+        let (Undecoded::Bytes(text) | Undecoded::Type(text)) = undecoded;
+        Error::new(ErrorKind::Decode, operation, format!("`{}`: {text}", type_name::<T>()))
+    })
+}
+
+/// Makes a value of the bytes of [`encode_abroad`].
+#[cfg(feature = "remote")]
+pub fn decode_abroad<T: DeserializeOwned + 'static>(
+    operation: &'static str,
+    bytes: &[u8],
+) -> Result<T> {
+    match from_numbers(bytes) {
+        Some(value) => value.map_err(|text| {
+            Error::new(ErrorKind::Decode, operation, format!("`{}`: {text}", type_name::<T>()))
+        }),
+        None => decode_key_abroad(operation, bytes),
+    }
+}
+
 /// Encodes a value that is decoded once, and hands its bytes on, with the names of the handles in it. What is refused was not sent.
 pub fn encode_once<T: Serialize + 'static, E: From<Error>>(
     operation: &'static str,

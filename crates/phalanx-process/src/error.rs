@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Argument,
     /// The call does not fit what was done before.
     State,
+    /// The other side of a connection has another key, or has an object of another type.
+    Refused,
 }
 
 impl ErrorKind {
@@ -90,6 +92,7 @@ impl ErrorKind {
             ErrorKind::System => "refused by the system",
             ErrorKind::Argument => "invalid argument",
             ErrorKind::State => "not possible now",
+            ErrorKind::Refused => "refused by the other side",
         }
     }
 }
@@ -156,6 +159,11 @@ impl Error {
         self
     }
 
+    #[cfg(feature = "remote")]
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The number of the item at which it happened, in a pool's `map`.
     pub fn item(&self) -> Option<usize> {
         self.0.item
@@ -214,6 +222,11 @@ impl Error {
     /// A barrier was broken.
     pub fn is_broken(&self) -> bool {
         self.kind() == ErrorKind::Broken
+    }
+
+    /// The other side of a connection has another key, or an object of another type.
+    pub fn is_refused(&self) -> bool {
+        self.kind() == ErrorKind::Refused
     }
 
     /// A process was killed or left without a result.

@@ -36,6 +36,9 @@ mod words;
 
 pub use bytemuck;
 
+#[cfg(feature = "remote")]
+pub use manager::remote;
+
 pub use error::{Error, ErrorKind, Panic, PutError, Result};
 pub use manager::{ManagedMap, ManagedVec, Namespace};
 pub use pool::{Imap, ImapUnordered, Pool, PoolBuilder, Task};

@@ -77,6 +77,11 @@ impl<K, V> ManagedMap<K, V> {
         self.run(|| self.object.lock("clear")?.clear())
     }
 
+    #[cfg(feature = "remote")]
+    pub(super) fn object(&self) -> &Object<Body> {
+        &self.object
+    }
+
     pub(super) fn number(&self) -> u32 {
         self.object.number()
     }

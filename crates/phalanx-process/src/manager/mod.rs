@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `list`, `table` | lists and maps of bytes in shared memory |
 //! | `lock` | their lock, which is held while functions of the user's run |
+//! | `remote` | the same objects over TCP, for other machines |
 //! | `vec`, `map`, `namespace` | [`ManagedVec`], [`ManagedMap`], [`Namespace`] |
 //!
 //! Each object has one lock. Everything that a value needs is prepared beside the object; then one store makes it
@@ -17,6 +18,8 @@ mod list;
 mod lock;
 mod map;
 mod namespace;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod table;
 mod vec;
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A value, and which type it is of.
 #[derive(Serialize, Deserialize)]
-struct Typed {
+pub(super) struct Typed {
     fingerprint: u64,
     bytes: Vec<u8>,
 }
@@ -23,6 +23,30 @@ impl Typed {
         let mut bytes = Vec::new();
         codec::encode(operation, Transit::Often, value, &mut bytes)?;
         Ok(Typed { fingerprint: fingerprint::<T>(), bytes })
+    }
+
+    /// For a namespace on another machine.
+    #[cfg(feature = "remote")]
+    pub(super) fn abroad<T: Serialize + 'static>(
+        operation: &'static str,
+        value: &T,
+    ) -> Result<Typed> {
+        let mut bytes = Vec::new();
+        codec::encode_abroad(operation, value, &mut bytes)?;
+        Ok(Typed { fingerprint: fingerprint::<T>(), bytes })
+    }
+
+    #[cfg(feature = "remote")]
+    pub(super) fn value_abroad<T: DeserializeOwned + 'static>(
+        &self,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<T> {
+        if self.fingerprint != fingerprint::<T>() {
+            let detail = format!("`{name}` is not a `{}`", type_name::<T>());
+            return Err(Error::new(ErrorKind::Decode, operation, detail));
+        }
+        codec::decode_abroad(operation, &self.bytes)
     }
 
     fn value<T: DeserializeOwned + 'static>(
@@ -151,6 +175,11 @@ impl Namespace {
     #[track_caller]
     pub fn clear(&self) -> Result<()> {
         self.values.clear()
+    }
+
+    #[cfg(feature = "remote")]
+    pub(super) fn values(&self) -> &ManagedMap<String, Typed> {
+        &self.values
     }
 
     #[track_caller]

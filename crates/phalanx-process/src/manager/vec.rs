@@ -62,6 +62,11 @@ impl<T> ManagedVec<T> {
         Ok(ManagedVec { object, items: PhantomData })
     }
 
+    #[cfg(feature = "remote")]
+    pub(super) fn object(&self) -> &Object<Body> {
+        &self.object
+    }
+
     /// The number of items at some moment during the call, which does not wait for updates.
     pub fn len(&self) -> usize {
         self.object.len()

@@ -69,7 +69,7 @@ pub(crate) fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 
 #[repr(C, align(64))]
 pub struct Body {
-    pub(super) channel: Channel,
+    pub(crate) channel: Channel,
     /// Items that were worked on, as [`Queue::task_done`] counts them.
     done: AtomicU64,
     /// Items that were put, counted when `join` looks.
@@ -164,6 +164,11 @@ impl<T> Queue<T> {
             object: object.map_err(|error| error.of("queue").at(location))?,
             items: PhantomData,
         })
+    }
+
+    #[cfg(feature = "remote")]
+    pub(crate) fn object(&self) -> &Object<Body> {
+        &self.object
     }
 
     pub(crate) fn channel(&self) -> &Channel {
