@@ -124,7 +124,14 @@ impl Task<'_> {
                 break;
             }
         }
-        last.ok_or_else(|| "there are no seeds".to_owned())
+        let mut last = last.ok_or_else(|| "there are no seeds".to_owned())?;
+        // Messages came in the right order each time: there was nothing to explain.
+        let ran_through = last.seen.exit_code == Some(0) && !last.seen.hung;
+        let depends = self.row.depends_on_timing && self.mode == Mode::Default;
+        if depends && last.verdict == Verdict::Missed && ran_through {
+            last.verdict = Verdict::Harmless;
+        }
+        Ok(last)
     }
 
     fn try_once(
