@@ -383,7 +383,7 @@ fn the_world_of_a_guest_is_never_used(world: Comm) -> Result<()> {
 }
 
 /// More than any library has room for, if what was dropped were kept until the end.
-#[phalanx::test(ranks = [1, 2, 3], timeout = "120s")]
+#[phalanx::test(ranks = [1, 2, 3], timeout = "300s")]
 fn communicators_that_all_ranks_have_dropped_are_freed(world: Comm) -> phalanx::Result<()> {
     const LOOPS: usize = 1200;
     let (me, n) = (world.rank(), world.size());
