@@ -9,10 +9,7 @@ use super::line::{Line, PLACES};
 use super::lock::{Lock, LockGuard};
 use crate::arena::{Arena, Kind, Object, Shared, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::Deadline;
-
-/// Looks before sleeping.
-const YIELDS: u32 = 20;
+use crate::sys::{Deadline, comes_soon};
 
 #[repr(C, align(64))]
 pub struct Body {
@@ -160,13 +157,7 @@ impl Condition {
         let seat = line.enter(&line.hold()).map_err(failed)?;
         let core = guard.hold.core();
         core.unlock();
-        // An answer often comes at once, and sleeping takes longer.
-        for _ in 0..YIELDS {
-            if line.is_called(seat) {
-                break;
-            }
-            std::thread::yield_now();
-        }
+        comes_soon(|| line.is_called(seat));
         while !line.is_called(seat) && !deadline.has_passed() {
             line.sleep(seat, deadline);
             if !line.is_called(seat) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handle;
 use crate::arena::{Arena, Kind, Object, Shared, fingerprint};
 use crate::error::Result;
-use crate::sys::{Deadline, futex};
+use crate::sys::{Deadline, comes_soon, futex};
 
 #[repr(C, align(64))]
 pub struct Body {
@@ -110,6 +110,9 @@ impl Event {
             }
             if deadline.has_passed() {
                 return false;
+            }
+            if comes_soon(|| state.load(Ordering::Acquire) != now) {
+                continue;
             }
             sleepers.store(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);

@@ -13,7 +13,7 @@ use super::party::{is_gone, me};
 use crate::arena::{Arena, Kind, MAX_PROCESSES, Object, Shared, existing, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, STANDSTILL, futex};
+use crate::sys::{Deadline, STANDSTILL, comes_soon, futex};
 
 /// What each process has of something, and whether it lives.
 #[repr(C)]
@@ -239,6 +239,9 @@ impl Semaphore {
             }
             if deadline.has_passed() {
                 break None;
+            }
+            if comes_soon(|| body.free() > 0) {
+                continue;
             }
             body.sleeps.store(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);

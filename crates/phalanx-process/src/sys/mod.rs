@@ -15,6 +15,15 @@ pub const SLICE: Duration = Duration::from_millis(200);
 /// Who has something to do under a lock and does nothing for so long is stopped, or has no processor.
 pub const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// Lets others run for a moment, until this is so: an answer often comes sooner than a thread could sleep and be woken.
+pub fn comes_soon(mut is_so: impl FnMut() -> bool) -> bool {
+    const YIELDS: u32 = 20;
+    (0..YIELDS).any(|_| {
+        std::thread::yield_now();
+        is_so()
+    })
+}
+
 /// Until when to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Option<Instant>);
