@@ -1,15 +1,35 @@
 //! Processes, queues, pools, locks and shared values: what Python's `multiprocessing` gives, in Rust.
 //!
 //! ```
-//! use phalanx_process::Process;
+//! use phalanx_process::{Pool, Process, Queue};
 //!
 //! fn square(x: u64) -> u64 {
 //!     x * x
 //! }
 //!
-//! assert_eq!(Process::spawn(square, 5)?.join()?, 25);
-//! # Ok::<(), phalanx_process::Error>(())
+//! fn main() -> phalanx_process::Result<()> {
+//!     assert_eq!(Process::spawn(square, 5)?.join()?, 25);
+//!
+//!     let queue = Queue::new()?;
+//!     let child = Process::spawn(|queue: Queue<String>| queue.put("hello".into()).unwrap(), queue.clone())?;
+//!     assert_eq!(queue.get()?, "hello");
+//!     child.join()?;
+//!
+//!     assert_eq!(Pool::new(4)?.map(square, 1..=4)?, [1, 4, 9, 16]);
+//!     Ok(())
+//! }
 //! ```
+//!
+//! - **Processes**: [`Process`], [`Builder`], [`Worker`], [`current`], [`parent`], [`active_children`].
+//! - **Values on their way**: [`Queue`], [`LifoQueue`], [`PriorityQueue`], [`pipe()`], [`one_way`], [`wait_any`].
+//! - **Many items**: [`Pool`].
+//! - **Shared state**: [`Shared`], [`SharedAtomic`], [`SharedArray`], [`ManagedVec`], [`ManagedMap`], [`Namespace`].
+//! - **Taking turns**: [`Lock`], [`RLock`], [`RwLock`], [`FairLock`], [`lock_all`], [`Semaphore`], [`Condition`],
+//!   [`Event`], [`Barrier`], [`Timer`].
+//!
+//! A child is this program again: it runs its function before `main`. Everything that processes share lies in memory
+//! without a name, in which every change is completed by one store: a process that is killed at any moment loses nothing
+//! of the others' and blocks nobody. Handles travel as arguments, in results, and through queues, pipes and pools.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("phalanx-process needs Linux: futexes, robust mutexes and process descriptors");
