@@ -1,7 +1,7 @@
 //! A race: two processes pay into an account and draw from it, with a lock and without.
 //!
 //! ```text
-//! cargo run --release --bin account
+//! cargo run --release -p process-examples --bin account
 //! ```
 //!
 //! Reading the balance and writing it are one step each. Between both the other process may do the same: then one of

@@ -1,7 +1,7 @@
 //! A process in the background ends with its parent; any other one keeps its parent waiting.
 //!
 //! ```text
-//! cargo run --release --bin background
+//! cargo run --release -p process-examples --bin background
 //! ```
 
 use std::process::ExitCode;

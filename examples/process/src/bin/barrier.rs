@@ -1,7 +1,7 @@
 //! A barrier: nobody begins the next phase before all have ended this one.
 //!
 //! ```text
-//! cargo run --release --bin barrier
+//! cargo run --release -p process-examples --bin barrier
 //! ```
 
 use std::process::ExitCode;

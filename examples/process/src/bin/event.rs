@@ -1,7 +1,7 @@
 //! An event: some processes wait for a signal, one of them not for ever.
 //!
 //! ```text
-//! cargo run --release --bin event
+//! cargo run --release -p process-examples --bin event
 //! ```
 
 use std::process::ExitCode;

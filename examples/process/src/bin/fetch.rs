@@ -1,7 +1,7 @@
 //! Work that mostly waits: pages of a slow server, fetched by 1, 3, 6 and 12 workers.
 //!
 //! ```text
-//! cargo run --release --bin fetch
+//! cargo run --release -p process-examples --bin fetch
 //! ```
 //!
 //! The server is part of the program, and answers each request after a while.

@@ -1,7 +1,7 @@
 //! Lines that several processes write word by word: mixed without a lock, whole with one.
 //!
 //! ```text
-//! cargo run --release --bin hello_lock
+//! cargo run --release -p process-examples --bin hello_lock
 //! ```
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The states of a process: before, while and after it is killed.
 //!
 //! ```text
-//! cargo run --release --bin kill
+//! cargo run --release -p process-examples --bin kill
 //! ```
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Names of processes: in messages, in errors and in `ps`.
 //!
 //! ```text
-//! cargo run --release --bin named
+//! cargo run --release -p process-examples --bin named
 //! ```
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! Processes share no memory by themselves: a global list that a child fills stays empty in its parent.
 //!
 //! ```text
-//! cargo run --release --bin no_sharing
+//! cargo run --release -p process-examples --bin no_sharing
 //! ```
 
 use std::process::ExitCode;

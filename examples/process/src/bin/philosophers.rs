@@ -1,7 +1,7 @@
 //! The dining philosophers: how a deadlock comes about, and three cures.
 //!
 //! ```text
-//! cargo run --release --bin philosophers
+//! cargo run --release -p process-examples --bin philosophers
 //! ```
 //!
 //! Each philosopher needs the forks to the left and to the right. When all take the left one first, all wait for the

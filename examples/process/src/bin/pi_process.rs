@@ -1,7 +1,7 @@
 //! π as the area under 4/(1+x²) between 0 and 1, shared among processes that put their parts into a queue.
 //!
 //! ```text
-//! cargo run --release --bin pi_process -- --steps 1e8 --processes 4
+//! cargo run --release -p process-examples --bin pi_process -- --steps 1e8 --processes 4
 //! ```
 
 use std::f64::consts::PI;

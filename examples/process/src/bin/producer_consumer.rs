@@ -1,7 +1,7 @@
 //! One producer and five consumers around a shelf: a condition says when it has changed.
 //!
 //! ```text
-//! cargo run --release --bin producer_consumer
+//! cargo run --release -p process-examples --bin producer_consumer
 //! ```
 
 use std::process::ExitCode;

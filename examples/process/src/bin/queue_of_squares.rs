@@ -1,7 +1,7 @@
 //! One process fills a queue with squares, another one prints them.
 //!
 //! ```text
-//! cargo run --release --bin queue_of_squares
+//! cargo run --release -p process-examples --bin queue_of_squares
 //! ```
 
 use std::process::ExitCode;

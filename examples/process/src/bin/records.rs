@@ -1,7 +1,7 @@
 //! A list of records that a parent fills, a child extends, and another child prints.
 //!
 //! ```text
-//! cargo run --release --bin records
+//! cargo run --release -p process-examples --bin records
 //! ```
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! An array and a sum in shared memory: a child fills them, and its parent sees it.
 //!
 //! ```text
-//! cargo run --release --bin shared_array
+//! cargo run --release -p process-examples --bin shared_array
 //! ```
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Some processes that run at the same time, each with an argument of its own.
 //!
 //! ```text
-//! cargo run --release --bin spawn
+//! cargo run --release -p process-examples --bin spawn
 //! ```
 
 use std::collections::BTreeSet;

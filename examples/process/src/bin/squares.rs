@@ -1,8 +1,8 @@
 //! Results in the order of the input, although the processes end in any order.
 //!
 //! ```text
-//! cargo run --release --bin squares
-//! cargo run --release --bin squares -- --numbers 20
+//! cargo run --release -p process-examples --bin squares
+//! cargo run --release -p process-examples --bin squares -- --numbers 20
 //! ```
 
 use std::process::ExitCode;

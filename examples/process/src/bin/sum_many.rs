@@ -1,8 +1,8 @@
 //! Many processes make random numbers, add them, and merge their sums through a queue.
 //!
 //! ```text
-//! cargo run --release --bin sum_many
-//! cargo run --release --bin sum_many -- --processes 20 --numbers 1000
+//! cargo run --release -p process-examples --bin sum_many
+//! cargo run --release -p process-examples --bin sum_many -- --processes 20 --numbers 1000
 //! ```
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Two processes add the two halves of a list.
 //!
 //! ```text
-//! cargo run --release --bin sum_two
+//! cargo run --release -p process-examples --bin sum_two
 //! ```
 
 use std::process::ExitCode;

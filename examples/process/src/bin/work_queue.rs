@@ -1,7 +1,7 @@
 //! Uneven tasks in one queue: who is done with one takes the next, so that nobody is idle while there is work.
 //!
 //! ```text
-//! cargo run --release --bin work_queue
+//! cargo run --release -p process-examples --bin work_queue
 //! ```
 
 use std::process::ExitCode;
