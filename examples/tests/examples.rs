@@ -61,6 +61,7 @@ examples! {
     objects on 2..=4;
     pi on 1..=4;
     point_to_point on 2..=4;
+    pool_ranks on 1..=4;
     reduce on 1..=4;
     ring on 1..=4;
     sample_sort on 1..=4;
