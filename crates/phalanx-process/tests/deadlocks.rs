@@ -37,7 +37,7 @@ fn spawn_crosswise() -> Result<[Process<String>; 2]> {
 }
 
 #[test]
-#[ignore = "run by other tests"]
+#[ignore = "deadlocks when it is started by another test"]
 fn two_lock_crosswise() -> Result<()> {
     let processes = spawn_crosswise()?;
     std::thread::sleep(Duration::from_millis(1500));
@@ -59,7 +59,7 @@ fn a_circle_is_reported_once_with_names_and_lines() {
 }
 
 #[test]
-#[ignore = "run by other tests"]
+#[ignore = "deadlocks when it is started by another test"]
 fn two_lock_crosswise_and_one_gets_an_error() -> Result<()> {
     let [left, right] = spawn_crosswise()?;
     let mut texts = [left.join()?, right.join()?];
@@ -76,7 +76,7 @@ fn a_circle_is_an_error_when_that_is_asked_for() {
 }
 
 #[test]
-#[ignore = "run by other tests"]
+#[ignore = "deadlocks when it is started by another test"]
 fn three_wait_for_a_reader_a_fair_lock_and_a_lock() -> Result<()> {
     let parts = (RwLock::new()?, FairLock::new()?, Lock::new()?, Barrier::new(3)?);
     let run = |(i, (rw, fair, lock, all)): (u32, (RwLock, FairLock, Lock, Barrier))| {
@@ -119,7 +119,7 @@ fn a_circle_goes_through_all_kinds_of_locks() {
 }
 
 #[test]
-#[ignore = "run by other tests"]
+#[ignore = "deadlocks when it is started by another test"]
 fn one_holds_a_lock_for_long() -> Result<()> {
     let lock = Lock::new()?;
     let guard = lock.lock()?;
@@ -139,7 +139,7 @@ fn a_long_wait_is_no_circle() {
 }
 
 #[test]
-#[ignore = "run by other tests"]
+#[ignore = "deadlocks when it is started by another test"]
 fn two_threads_lock_crosswise() -> Result<()> {
     let (a, b, both) = (Lock::new()?, Lock::new()?, Barrier::new(2)?);
     for (first, second) in [(a.clone(), b.clone()), (b, a)] {

@@ -231,7 +231,7 @@ fn a_key_comes_back_from_its_file_which_only_its_owner_can_read() {
 }
 
 #[test]
-#[ignore = "it measures"]
+#[ignore = "measures: cargo test --release -p phalanx-process --features remote --test remote -- --ignored --nocapture"]
 fn calls_per_second() {
     let (server, key) = server();
     let map = ManagedMap::new().unwrap();

@@ -24,8 +24,8 @@ use super::position::{AtomicPosition, MAX_ITEMS, Position};
 use crate::arena::{Arena, MAX_PROCESSES, Name, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::objects::Kept;
-use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, STANDSTILL, futex};
+use crate::sys::robust::{NotPassed, RobustMutex};
+use crate::sys::{Deadline, futex};
 
 /// Records up to this length lie in the ring, longer ones in a block.
 const INLINE: usize = 4096;
@@ -419,22 +419,10 @@ impl Channel {
         deadline: Deadline,
         nothing_to_do: impl Fn() -> bool,
     ) -> Result<(), Refusal> {
-        loop {
-            match lock.lock(deadline) {
-                Ok(_) => return Ok(()),
-                Err(NotAcquired::HeldHere) => {
-                    unreachable!("no code of the user's runs under this lock")
-                }
-                Err(NotAcquired::Busy) => {}
-            }
-            if nothing_to_do() {
-                return Err(if self.is_closed() { Refusal::Closed } else { Refusal::TimedOut });
-            }
-            if deadline.has_passed_by(STANDSTILL) {
-                return Err(Refusal::TimedOut);
-            }
-            std::thread::yield_now();
-        }
+        lock.pass(deadline, nothing_to_do).map_err(|why| match why {
+            NotPassed::NothingToDo if self.is_closed() => Refusal::Closed,
+            NotPassed::NothingToDo | NotPassed::Standstill => Refusal::TimedOut,
+        })
     }
 
     /// The chunk that the producers write to; a larger one follows when it is full.

@@ -11,8 +11,8 @@ use super::slots::{Rule, Slots};
 use crate::arena::{Arena, Kind, Shared, existing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packed::Packed;
-use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, STANDSTILL, futex};
+use crate::sys::robust::{NotPassed, RobustMutex};
+use crate::sys::{Deadline, futex};
 
 #[repr(C, align(64))]
 pub struct Body {
@@ -158,22 +158,10 @@ impl Body {
         deadline: Deadline,
         nothing_to_do: impl Fn() -> bool,
     ) -> Result<(), Refusal> {
-        loop {
-            match gate.lock(deadline) {
-                Ok(_) => return Ok(()),
-                Err(NotAcquired::HeldHere) => {
-                    unreachable!("no code of the user's runs under this lock")
-                }
-                Err(NotAcquired::Busy) => {}
-            }
-            if nothing_to_do() {
-                return Err(if self.is_closed() { Refusal::Closed } else { Refusal::TimedOut });
-            }
-            if deadline.has_passed_by(STANDSTILL) {
-                return Err(Refusal::TimedOut);
-            }
-            std::thread::yield_now();
-        }
+        gate.pass(deadline, nothing_to_do).map_err(|why| match why {
+            NotPassed::NothingToDo if self.is_closed() => Refusal::Closed,
+            NotPassed::NothingToDo | NotPassed::Standstill => Refusal::TimedOut,
+        })
     }
 
     /// Counts an item that was worked on: `false` when there is none.

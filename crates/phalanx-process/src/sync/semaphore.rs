@@ -12,8 +12,8 @@ use super::handle;
 use super::party::{is_gone, me};
 use crate::arena::{Arena, Kind, MAX_PROCESSES, Object, Shared, existing, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::robust::{NotAcquired, RobustMutex};
-use crate::sys::{Deadline, STANDSTILL, comes_soon, futex};
+use crate::sys::robust::RobustMutex;
+use crate::sys::{Deadline, comes_soon, futex};
 
 /// What each process has of something, and whether it lives.
 #[repr(C)]
@@ -217,17 +217,8 @@ impl Semaphore {
         let body = &*self.object;
         // Who waits for a permit sleeps with the gate: who finds it closed has nothing to get, unless somebody is
         // just busy.
-        loop {
-            match body.gate.lock(deadline) {
-                Ok(_) => break,
-                Err(NotAcquired::HeldHere) => unreachable!("no code of the user's runs under it"),
-                Err(NotAcquired::Busy)
-                    if body.free() == 0 || deadline.has_passed_by(STANDSTILL) =>
-                {
-                    return None;
-                }
-                Err(NotAcquired::Busy) => std::thread::yield_now(),
-            }
+        if body.gate.pass(deadline, || body.free() == 0).is_err() {
+            return None;
         }
         let permit = loop {
             if body.free() == 0 {

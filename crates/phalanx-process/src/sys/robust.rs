@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{Deadline, SLICE};
+use super::{Deadline, SLICE, STANDSTILL};
 
 /// The mutex. Zeroed memory must be made one by [`init`](RobustMutex::init) before anybody uses it.
 ///
@@ -42,6 +42,15 @@ pub enum NotAcquired {
     Busy,
     /// This thread holds it.
     HeldHere,
+}
+
+/// Why a gate was not passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPassed {
+    /// Somebody waits behind it, and there is nothing to do.
+    NothingToDo,
+    /// The one behind it does not move.
+    Standstill,
 }
 
 impl RobustMutex {
@@ -117,6 +126,31 @@ impl RobustMutex {
             });
         }
         outcome
+    }
+
+    /// Acquires a gate with which waiters sleep: who finds it closed has nothing to do there, and is told so when its
+    /// time is up. Not because somebody else is just busy, unless it is for so long that it must be stopped.
+    pub fn pass(
+        &self,
+        deadline: Deadline,
+        nothing_to_do: impl Fn() -> bool,
+    ) -> Result<(), NotPassed> {
+        loop {
+            match self.lock(deadline) {
+                Ok(_) => return Ok(()),
+                Err(NotAcquired::HeldHere) => {
+                    unreachable!("no code of the user's runs under a gate")
+                }
+                Err(NotAcquired::Busy) => {}
+            }
+            if nothing_to_do() {
+                return Err(NotPassed::NothingToDo);
+            }
+            if deadline.has_passed_by(STANDSTILL) {
+                return Err(NotPassed::Standstill);
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Acquires it for a few instructions. Nobody holds it longer, so that waiting needs no end.

@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "it takes long"]
+    #[ignore = "takes long: cargo test -p phalanx-process --features remote --lib -- --ignored"]
     fn a_million_hostile_frames() {
         feed(1_000_000);
     }
